@@ -1,0 +1,149 @@
+"""Finding the archives of a data set, and reading them with suspicion."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from episodes.download import download
+from episodes.errors import DataError
+from episodes.folders import cache_folder, given_data_folder, make_cache_folder
+
+_log = logging.getLogger("metasweep")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an archive is published, and the MD5 of the published file."""
+
+    url: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One zip file of a data set.
+
+    folder, file: it is looked for as `folder/file` and as `file` in a data folder.
+    source: called only when needed, since it may import the library that knows.
+    """
+
+    folder: str
+    file: str
+    source: Callable[[], Source]
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """What was found of one archive. path is None when it is missing.
+
+    downloads: whether a missing file is fetched when it is first needed.
+    """
+
+    task: str
+    file: str
+    folder: Path
+    path: Path | None
+    downloads: bool
+
+
+def report(task: str, archive: Archive, data: str | Path | None) -> DataFile:
+    """Say where an archive is, without reading or downloading it."""
+    given = given_data_folder(data)
+    folder = given or cache_folder()
+    return DataFile(task, archive.file, folder, _find(archive, folder), downloads=given is None)
+
+
+def obtain(archive: Archive, data: str | Path | None) -> Path:
+    """Return the path of an archive, downloading it when no data folder was named.
+
+    data: the folder to look in; None for METASWEEP_DATA, else the cache folder with download.
+    Raises DataError when the folder or the file is missing, or cannot be downloaded.
+    """
+    given = given_data_folder(data)
+    if given is None:
+        return _find(archive, cache_folder()) or _download(archive)
+    if not given.is_dir():
+        raise DataError(
+            f"data folder {given} does not exist\n"
+            "Name another with --data or METASWEEP_DATA, or neither to have the data downloaded."
+        )
+    path = _find(archive, given)
+    if path is None:
+        raise DataError(
+            f"{archive.folder}/{archive.file} is missing in the data folder {given}\n"
+            f"Get it from {archive.source().url}\n"
+            "or leave out --data and METASWEEP_DATA to have it downloaded."
+        )
+    return path
+
+
+class OpenArchive:
+    """A zip file open for reading, whose failures say which file is damaged and how to mend it."""
+
+    def __init__(self, archive: Archive, path: Path) -> None:
+        """Raise DataError if the file is cut short, is no zip file, or has unsafe member names."""
+        self.archive = archive
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            size = path.stat().st_size
+            raise self.damaged(f"cut short, or not a zip file ({size} bytes)") from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        for name in self._zip.namelist():
+            if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
+                self._zip.close()
+                raise self.damaged(f"member {name!r} points outside the archive")
+
+    def __enter__(self) -> OpenArchive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def members(self) -> list[zipfile.ZipInfo]:
+        """Return the directory: name, size and CRC-32 of every member."""
+        return self._zip.infolist()
+
+    def read(self, member: zipfile.ZipInfo) -> bytes:
+        """Read one member. Raises DataError if its bytes do not match its CRC-32."""
+        try:
+            return self._zip.read(member)
+        # RuntimeError: encrypted, or packed in a way that zipfile does not know.
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+            raise self.damaged(f"member {member.filename} is unreadable ({error})") from error
+
+    def damaged(self, what: str) -> DataError:
+        """Say what is wrong with this file, and how to get it again."""
+        return DataError(
+            f"{self.path} is damaged: {what}\n"
+            f"Delete it and get it again from {self.archive.source().url}\n"
+            "(without --data and METASWEEP_DATA it is downloaded by itself)."
+        )
+
+    def note_if_repacked(self) -> None:
+        """Log when the file is not bit by bit the published one; its content is what counts."""
+        with self.path.open("rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if md5 != self.archive.source().md5:
+            _log.info("%s was repacked (MD5 %s), its content is complete", self.path, md5)
+
+
+def _find(archive: Archive, folder: Path) -> Path | None:
+    candidates = (folder / archive.folder / archive.file, folder / archive.file)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _download(archive: Archive) -> Path:
+    path = make_cache_folder(archive.folder) / archive.file
+    source = archive.source()
+    download(source.url, source.md5, path)
+    return path

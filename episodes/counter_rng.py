@@ -1,0 +1,84 @@
+"""Random numbers that depend only on a key and a position, drawn for many episodes at once.
+
+Philox4x32-10 of Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3",
+doi:10.1145/2063384.2063405. It has no state to advance: the counter names the position, so episode
+one million costs as much as episode zero, and a batch equals its episodes drawn one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+Key = tuple[int, int]
+
+_ROUNDS = 10
+_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_MASK = 0xFFFFFFFF
+_LOW = np.uint64(_MASK)
+_HALF = np.uint64(32)
+
+
+def philox4x32(counter: tuple[np.ndarray, ...], key: Key) -> tuple[np.ndarray, ...]:
+    """Apply the ten rounds of Philox4x32.
+
+    counter: four uint64 arrays that broadcast together, each value below 2**32.
+    key: two integers below 2**32.
+    Returns four uint64 arrays of the broadcast shape, each value below 2**32.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        product0 = c0 * _MULTIPLIERS[0]
+        product1 = c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            (product1 >> _HALF) ^ c1 ^ np.uint64(k0),
+            product1 & _LOW,
+            (product0 >> _HALF) ^ c3 ^ np.uint64(k1),
+            product0 & _LOW,
+        )
+        k0 = (k0 + _KEY_STEPS[0]) & _MASK
+        k1 = (k1 + _KEY_STEPS[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def stream_key(stream: str, split: str, seed: int) -> Key:
+    """Return the key of one stream of episodes: 64 bits of a SHA-256 over its name."""
+    digest = hashlib.sha256(f"{stream}/{split}/{seed}".encode()).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+
+
+def uniforms(key: Key, indices: np.ndarray, count: int) -> np.ndarray:
+    """Draw `count` numbers for each episode, uniform on the multiples of 2**-32 in [0, 1).
+
+    indices: (T,) int64 episode indices, not negative.
+    Returns (T, count) float64. Row t depends on `key` and `indices[t]` alone, and its first numbers
+    do not depend on `count`. Raises ValueError for a negative index.
+    """
+    if indices.size and indices.min() < 0:
+        raise ValueError(f"episode index {indices.min()} is negative; indices count from 0")
+    index = indices.astype(np.uint64)[:, None]
+    block = np.arange(-(-count // 4), dtype=np.uint64)[None, :]
+    counter = (index & _LOW, index >> _HALF, block, np.zeros_like(block))
+    words = np.stack(philox4x32(counter, key), axis=-1)
+    return words.reshape(len(index), 4 * block.size)[:, :count] * 2.0**-32
+
+
+def choose(uniforms: np.ndarray, n: int) -> np.ndarray:
+    """Pick k of n without replacement for each row; every ordered pick is equally likely.
+
+    uniforms: (T, k) numbers in [0, 1), with k at most n.
+    Returns (T, k) int64, distinct within a row. The i-th number names one of the n - i values not
+    picked so far; counting those below the earlier picks turns its rank into the value itself.
+    """
+    rows, k = uniforms.shape
+    if k > n:
+        raise ValueError(f"cannot choose {k} of {n} without replacement")
+    picks = np.empty((rows, k), dtype=np.int64)
+    for i in range(k):
+        rank = (uniforms[:, i] * (n - i)).astype(np.int64)
+        unpicked_below = np.sort(picks[:, :i], axis=1) - np.arange(i)
+        picks[:, i] = rank + (unpicked_below <= rank[:, None]).sum(axis=1)
+    return picks

@@ -1,0 +1,94 @@
+"""The episode: what every algorithm learns from and is judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Split = Literal["train", "validation", "test"]
+Kind = Literal["classification", "regression"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples of T episodes, N of each.
+
+    inputs: (T, N, *input_shape), floating point.
+    targets: (T, N) int64 labels in 0..ways-1 for classification, (T, N, D) floats for regression.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __getitem__(self, episodes: slice) -> Examples:
+        return Examples(self.inputs[episodes], self.targets[episodes])
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Examples:
+        """Move to a device; floating point tensors are cast to `dtype`."""
+        targets = self.targets.to(device)
+        if targets.is_floating_point():
+            targets = targets.to(dtype)
+        return Examples(self.inputs.to(device, dtype), targets)
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """A batch of T few-shot episodes.
+
+    support, query: what to adapt on and what to judge by.
+    classes: (T, ways) int64, the id of each label's class within its split: label k of episode t is
+        class `classes[t, k]`. (T, 0) for regression.
+    index: (T,) int64, the episode's index in its split.
+    """
+
+    support: Examples
+    query: Examples
+    classes: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, episodes: slice) -> Episodes:
+        return Episodes(
+            self.support[episodes],
+            self.query[episodes],
+            self.classes[episodes],
+            self.index[episodes],
+        )
+
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Episodes:
+        """Move to a device; inputs and real-valued targets are cast to `dtype`."""
+        return Episodes(
+            self.support.to(device, dtype),
+            self.query.to(device, dtype),
+            self.classes.to(device),
+            self.index.to(device),
+        )
+
+
+class TaskDistribution(Protocol):
+    """Where episodes come from. An episode depends only on (split, seed, index).
+
+    name: "sinusoid", "omniglot", ...
+    input_shape: shape of one example, (1,) or (channels, height, width).
+    outputs: what a network must emit for an example: ways, or the dimension of the target.
+    train_classes: number of meta-train classes; None for regression.
+    digest: hex digest of the data and the split; equal data gives an equal digest anywhere.
+    """
+
+    name: str
+    kind: Kind
+    input_shape: tuple[int, ...]
+    outputs: int
+    train_classes: int | None
+    digest: str
+
+    def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
+        """Draw the episodes with these indices, as a batch."""
+        ...

@@ -1,0 +1,117 @@
+"""Omniglot classification: episodes of handwritten characters, 28 x 28."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from episodes.class_splits import ClassSplit, read_class_split
+from episodes.counter_rng import choose, stream_key, uniforms
+from episodes.digest import json_digest
+from episodes.episode import SPLITS, Episodes, Examples, Kind, Split
+from episodes.errors import DataError
+from episodes.omniglot_images import DRAWINGS, ROTATIONS, SIZE, OmniglotImages, load_images
+
+
+class Omniglot:
+    """Episodes over characters and their rotations by 90 degrees, each rotation its own class.
+
+    inputs: (T, N, 1, 28, 28) float32, 1 on a stroke and 0 on the paper. N is `ways * shots` for
+        support and `ways * query_shots` for query; examples are grouped by class, in label order.
+    targets: (T, N) int64. Labels 0..ways-1 follow the random order in which classes were drawn.
+    Class ids count (alphabet, character, rotation) in sorted order within a split.
+
+    Rotations as classes follow Santoro et al. 2016, "Meta-learning with memory-augmented neural
+    networks".
+    """
+
+    name = "omniglot"
+    kind: Kind = "classification"
+    input_shape: tuple[int, ...] = (1, SIZE, SIZE)
+
+    def __init__(
+        self,
+        images: OmniglotImages,
+        class_split: ClassSplit,
+        ways: int,
+        shots: int,
+        query_shots: int,
+    ) -> None:
+        """Raise DataError when the split names a character that the images lack."""
+        for characters in class_split.characters.values():
+            for alphabet, number in characters:
+                if (alphabet, number) not in images.characters:
+                    raise DataError(
+                        f"character {number} of {alphabet} is in split {class_split.name}, but not "
+                        "in the archives: their folders were renamed"
+                    )
+        self.outputs = ways
+        self.shots = shots
+        self.query_shots = query_shots
+        self.class_counts = {
+            split: len(characters) * ROTATIONS
+            for split, characters in class_split.characters.items()
+        }
+        self.train_classes: int | None = self.class_counts["train"]
+        self.digest = json_digest([images.digest, class_split.digest])
+        self._pixels = images.pixels
+        self._characters = {
+            split: np.array([images.characters[c] for c in characters])
+            for split, characters in class_split.characters.items()
+        }
+
+    def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
+        """Draw the episodes with these indices, as a batch."""
+        index = np.array(indices, dtype=np.int64)
+        ways, per_class = self.outputs, self.shots + self.query_shots
+        draws = uniforms(stream_key(self.name, split, seed), index, ways * (1 + per_class))
+        classes = choose(draws[:, :ways], self.class_counts[split])
+        drawings = choose(draws[:, ways:].reshape(len(index) * ways, per_class), DRAWINGS)
+        character = self._characters[split][classes // ROTATIONS]
+        first_row = (character * ROTATIONS + classes % ROTATIONS) * DRAWINGS
+        rows = first_row[:, :, None] + drawings.reshape(len(index), ways, per_class)
+        return Episodes(
+            support=self._examples(rows[:, :, : self.shots]),
+            query=self._examples(rows[:, :, self.shots :]),
+            classes=torch.from_numpy(classes),
+            index=torch.from_numpy(index),
+        )
+
+    def _examples(self, rows: np.ndarray) -> Examples:
+        """Gather examples by their rows in the pixels, (T, ways, k)."""
+        episodes, ways, k = rows.shape
+        pixels = torch.from_numpy(self._pixels.take(rows.ravel(), axis=0))
+        inputs = pixels.to(torch.float32).div_(255).view(episodes, ways * k, *self.input_shape)
+        labels = torch.arange(ways).repeat_interleave(k).repeat(episodes, 1)
+        return Examples(inputs, labels)
+
+
+def _check_size(class_split: ClassSplit, ways: int, shots: int, query_shots: int) -> None:
+    """Raise DataError when an episode asks for more classes or drawings than there are."""
+    if shots + query_shots > DRAWINGS:
+        raise DataError(
+            f"{DRAWINGS} drawings a class; shots {shots} + query_shots {query_shots} = "
+            f"{shots + query_shots} asks for more: shots + query_shots may be at most {DRAWINGS}"
+        )
+    for split in SPLITS:
+        classes = len(class_split.characters[split]) * ROTATIONS
+        if ways > classes:
+            raise DataError(
+                f"ways {ways} is more than the {classes} classes of {split} in split "
+                f"{class_split.name}: ways may be at most {classes}"
+            )
+
+
+def load_omniglot(
+    split: str, ways: int, shots: int, query_shots: int, data: str | Path | None
+) -> Omniglot:
+    """Open Omniglot with a shipped split, "vinyals" or "lake".
+
+    data: the folder that holds the archives, as for `episodes.archives.obtain`.
+    Raises DataError when the data are missing, damaged, or too small for what is asked.
+    """
+    class_split = read_class_split("omniglot", split)
+    _check_size(class_split, ways, shots, query_shots)  # before a download
+    return Omniglot(load_images(data), class_split, ways, shots, query_shots)

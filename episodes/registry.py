@@ -1,0 +1,146 @@
+"""The tasks that can be named in a specification, and how each is loaded."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from episodes.errors import DataError
+
+if TYPE_CHECKING:
+    from episodes.archives import Archive, DataFile
+    from episodes.episode import Kind, TaskDistribution
+    from episodes.omniglot import Omniglot
+    from episodes.sinusoid import Sinusoid
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task distribution that `load` knows by name.
+
+    load: called with the checked keyword arguments of `episodes.load`, task left out.
+    splits: names of its class splits, the default first; empty where there is only one.
+    archives: returns the files it reads; None for a task that is generated.
+    """
+
+    name: str
+    description: str
+    kind: Kind
+    load: Callable[..., TaskDistribution]
+    splits: tuple[str, ...] = ()
+    archives: Callable[[], Sequence[Archive]] | None = None
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether it reads files, which are downloaded unless a data folder is named."""
+        return self.archives is not None
+
+
+def load(
+    task: str,
+    *,
+    ways: int | None = None,
+    shots: int,
+    query_shots: int,
+    split: str | None = None,
+    data: str | Path | None = None,
+) -> TaskDistribution:
+    """Load a task distribution by name.
+
+    ways: classes in an episode; only for classification.
+    shots, query_shots: examples of each class, or of each function, to adapt on and to judge by.
+    split: name of the class split; None for the task's default.
+    data: folder that holds the archives; None for METASWEEP_DATA, else they are downloaded.
+    Raises DataError for a wrong argument, and when data are missing, damaged or too small.
+    """
+    entry = _find(task)
+    _at_least(1, "shots", shots)
+    _at_least(1, "query_shots", query_shots)
+    if entry.kind == "regression" and ways is not None:
+        raise DataError(f"ways: {ways} has no meaning for the regression task {task}; leave it out")
+    if entry.kind == "classification":
+        if ways is None:
+            raise DataError(
+                f"ways: missing; {task} needs the number of classes in an episode, such as 5"
+            )
+        _at_least(2, "ways", ways)
+    if split is None and entry.splits:
+        split = entry.splits[0]
+    if split is not None and split not in entry.splits:
+        known = f"one of {', '.join(entry.splits)}" if entry.splits else "left out"
+        nearest = _nearest(split, entry.splits)
+        raise DataError(f"split: {task} has no split {split!r}; it may be {known}{nearest}")
+    return entry.load(ways=ways, shots=shots, query_shots=query_shots, split=split, data=data)
+
+
+def data_report(data: str | Path | None = None) -> list[DataFile]:
+    """Say for each file that tasks read where it is, reading and downloading nothing."""
+    from episodes.archives import report
+
+    return [
+        report(task.name, archive, data)
+        for task in TASKS.values()
+        if task.archives is not None
+        for archive in task.archives()
+    ]
+
+
+def _load_sinusoid(*, shots: int, query_shots: int, **_: object) -> Sinusoid:
+    from episodes.sinusoid import Sinusoid
+
+    return Sinusoid(shots, query_shots)
+
+
+def _load_omniglot(
+    *, ways: int, shots: int, query_shots: int, split: str, data: str | Path | None
+) -> Omniglot:
+    from episodes.omniglot import load_omniglot
+
+    return load_omniglot(split, ways, shots, query_shots, data)
+
+
+def _omniglot_archives() -> Sequence[Archive]:
+    from episodes.omniglot_images import ARCHIVES
+
+    return ARCHIVES
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            "sinusoid",
+            "regression of sine curves with random amplitude and phase (Finn et al. 2017)",
+            "regression",
+            _load_sinusoid,
+        ),
+        Task(
+            "omniglot",
+            "classification of handwritten characters of 50 alphabets (Lake et al. 2015)",
+            "classification",
+            _load_omniglot,
+            splits=("vinyals", "lake"),
+            archives=_omniglot_archives,
+        ),
+    )
+}
+
+
+def _find(task: str) -> Task:
+    if task not in TASKS:
+        nearest = _nearest(task, TASKS)
+        raise DataError(f"task: {task!r} is unknown; known are {', '.join(TASKS)}{nearest}")
+    return TASKS[task]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _at_least(least: int, name: str, value: int) -> None:
+    if not isinstance(value, int) or value < least:
+        raise DataError(f"{name}: {value!r} must be a whole number, at least {least}")

@@ -1,0 +1,62 @@
+"""Sinusoid regression: the few-shot problem of Finn et al. 2017 (MAML), section 5.1."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from episodes.counter_rng import stream_key, uniforms
+from episodes.digest import json_digest
+from episodes.episode import Episodes, Examples, Kind, Split
+
+# Finn et al. 2017, "Model-agnostic meta-learning", section 5.1: a task is y = a sin(x - p).
+AMPLITUDE = (0.1, 5.0)
+PHASE = (0.0, float(np.pi))
+INPUT = (-5.0, 5.0)
+
+
+class Sinusoid:
+    """Curves y = amplitude * sin(x - phase), every parameter and input drawn uniformly.
+
+    inputs and targets are (T, N, 1) float32, N being `shots` for support and `query_shots` for
+    query. The three splits are separate streams of curves. Random numbers are equal on every
+    machine; a target may differ in its last bit where the sine of the C library does.
+    """
+
+    name = "sinusoid"
+    kind: Kind = "regression"
+    input_shape: tuple[int, ...] = (1,)
+    outputs = 1
+    train_classes: int | None = None
+    digest = json_digest({"amplitude": AMPLITUDE, "phase": PHASE, "input": INPUT})
+
+    def __init__(self, shots: int, query_shots: int) -> None:
+        self.shots = shots
+        self.query_shots = query_shots
+
+    def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
+        """Draw the episodes with these indices, as a batch."""
+        index = np.array(indices, dtype=np.int64)
+        key = stream_key(self.name, split, seed)
+        draws = uniforms(key, index, 2 + self.shots + self.query_shots)
+        # The curve comes first, so that it is the same for every number of examples.
+        amplitude = _between(draws[:, 0:1], AMPLITUDE)
+        phase = _between(draws[:, 1:2], PHASE)
+        x = _between(draws[:, 2:], INPUT)
+        y = amplitude * np.sin(x - phase)
+        return Episodes(
+            support=_examples(x[:, : self.shots], y[:, : self.shots]),
+            query=_examples(x[:, self.shots :], y[:, self.shots :]),
+            classes=torch.empty((len(index), 0), dtype=torch.int64),
+            index=torch.from_numpy(index),
+        )
+
+
+def _between(draws: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    low, high = bounds
+    return low + (high - low) * draws
+
+
+def _examples(x: np.ndarray, y: np.ndarray) -> Examples:
+    inputs, targets = (torch.from_numpy(a.astype(np.float32))[..., None] for a in (x, y))
+    return Examples(inputs, targets)

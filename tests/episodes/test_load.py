@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from episodes import TASKS, data_report, load
+from episodes.episode import Episodes
+from episodes.errors import DataError
+
+
+def wanted(**changes):
+    return {"task": "omniglot", "ways": 5, "shots": 1, "query_shots": 15, **changes}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (wanted(task="omniglott"), r"'omniglott' is unknown.*did you mean omniglot\?"),
+        (wanted(task="x"), "known are sinusoid, omniglot$"),
+        (wanted(shots=0), "shots: 0 must be a whole number, at least 1"),
+        (wanted(query_shots="15"), "query_shots: '15' must be a whole number"),
+        (wanted(ways=None), "ways: missing; omniglot needs"),
+        (wanted(ways=1), "ways: 1 must be a whole number, at least 2"),
+        (wanted(split="vinials"), r"vinials.*vinyals, lake \(did you mean vinyals\?\)"),
+        (wanted(task="sinusoid"), "ways: 5 has no meaning for the regression task sinusoid"),
+        (wanted(task="sinusoid", ways=None, split="lake"), "no split 'lake'; it may be left out"),
+        (
+            wanted(shots=15, query_shots=10),
+            r"20 drawings a class; shots 15 \+ query_shots 10 = 25 asks for more",
+        ),
+        (wanted(ways=689), "ways 689 is more than the 688 classes of validation in split vinyals"),
+        (wanted(ways=325, split="lake"), "325 is more than the 324 classes of validation"),
+    ],
+)
+def test_wrong_arguments_are_named_before_data_are_touched(arguments, message, tmp_path):
+    with pytest.raises(DataError, match=message):
+        load(**arguments, data=tmp_path / "nowhere")
+
+
+def test_the_report_lists_every_file(data_folder, empty_cache):
+    found = data_report(data_folder)
+    assert [file.file for file in found] == ["images_background.zip", "images_evaluation.zip"]
+    assert all(file.path and file.path.is_file() for file in found)
+    missing = data_report()
+    assert all(file.path is None and file.downloads for file in missing)
+    assert [name for name, task in TASKS.items() if task.needs_data] == ["omniglot"]
+
+
+def test_the_registry_imports_nothing_heavy(start_python):
+    heavy = {"torch", "torchvision", "PIL", "pooch"}
+    process = start_python(f"import episodes, sys; print({heavy} & set(sys.modules))")
+    assert process.communicate(timeout=60)[0] == "set()\n"
+
+
+def values(episodes: Episodes) -> list[torch.Tensor]:
+    return [
+        episodes.support.inputs,
+        episodes.support.targets,
+        episodes.query.inputs,
+        episodes.query.targets,
+        episodes.classes,
+        episodes.index,
+    ]
+
+
+@pytest.fixture(params=["sinusoid", "omniglot"])
+def distribution(request):
+    if request.param == "omniglot":
+        return request.getfixturevalue("omniglot")
+    return load("sinusoid", shots=10, query_shots=13)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_batch_equals_its_episodes_one_by_one(distribution, split):
+    indices = np.array([5, 0, 123_456_789_012, 5, 31])
+    batch = distribution.sample(split, 3, indices)
+    for t, index in enumerate(indices):
+        alone = distribution.sample(split, 3, range(index, index + 1))
+        for whole, one in zip(values(batch), values(alone), strict=True):
+            assert torch.equal(whole[t : t + 1], one)
+
+
+def test_seed_split_and_index_each_change_the_episode(distribution):
+    first = distribution.sample("train", 0, range(1)).query.inputs
+    for other in (("train", 1, range(1)), ("test", 0, range(1)), ("train", 0, range(1, 2))):
+        assert not torch.equal(first, distribution.sample(*other).query.inputs)
+
+
+def test_no_episodes_are_an_empty_batch(distribution):
+    assert len(distribution.sample("train", 0, range(0))) == 0
+
+
+def fingerprint(episodes: Episodes) -> str:
+    parts = b"".join(value.numpy().tobytes() for value in values(episodes))
+    return hashlib.sha256(parts).hexdigest()
+
+
+def test_another_process_draws_the_same(distribution, request, shared_cache, start_python):
+    code = """
+import json, sys
+from dataclasses import astuple
+from hashlib import sha256
+from episodes import load
+
+task = load(**json.loads(sys.argv[1]))
+episodes = task.sample("test", 9, range(40, 44))
+parts = (*astuple(episodes.support), *astuple(episodes.query), episodes.classes, episodes.index)
+print(task.digest, sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest())
+"""
+    arguments = {"task": distribution.name, "shots": 10, "query_shots": 13}
+    if distribution.name == "omniglot":
+        arguments = wanted(data=str(request.getfixturevalue("data_folder")))
+    process = start_python(code, json.dumps(arguments))
+    digest, drawn = process.communicate(timeout=60)[0].split()
+    assert digest == distribution.digest
+    assert drawn == fingerprint(distribution.sample("test", 9, range(40, 44)))
