@@ -1,0 +1,40 @@
+"""Losses and accuracies, one number an episode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Loss:
+    """per_episode: (outputs (T, N, ...), targets) -> (T,), mean over the N examples; accuracy too.
+
+    accuracy is None where the problem has none.
+    """
+
+    per_episode: Callable[[Tensor, Tensor], Tensor]
+    accuracy: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error of outputs and targets (T, N, D), as (T,)."""
+    return (outputs - targets).square().flatten(1).mean(1)
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of logits (T, N, ways) and labels (T, N), as (T,), in nats."""
+    losses = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
+    return losses.view_as(targets).mean(1)
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Share of the N examples whose largest logit is their label's, as (T,)."""
+    return (outputs.argmax(-1) == targets).to(outputs.dtype).mean(1)
+
+
+REGRESSION = Loss(squared_error)
+CLASSIFICATION = Loss(cross_entropy, accuracy)

@@ -1,0 +1,115 @@
+"""Layers with an explicit episode axis, written without vmap.
+
+A parameter is shared by the T episodes or carries a leading axis T. Shared ones run as one dense
+batch; separate ones as a batched product or a grouped convolution. Feature maps are kept as
+(N, T, C, H, W), examples first: both (N * T, C, H, W) and (N, T * C, H, W) are then views.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from networks.network import Params, Statistics
+
+EPSILON = 1e-5
+NORMALIZATIONS = ("batch", "layer", "group", "none")
+GROUPS = 8
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "leaky_relu": F.leaky_relu,
+    "tanh": torch.tanh,
+    "silu": F.silu,
+    "gelu": F.gelu,
+}
+
+
+def linear(weight: Tensor, bias: Tensor, inputs: Tensor) -> Tensor:
+    """Affine map of inputs (T, N, D_in) to (T, N, D_out).
+
+    weight: (D_out, D_in) or (T, D_out, D_in); bias likewise.
+    """
+    if weight.dim() == 2 and bias.dim() == 1:
+        return F.linear(inputs, weight, bias)
+    if weight.dim() == 2:
+        weight = weight.expand(inputs.shape[0], *weight.shape)
+    return torch.baddbmm(bias.unsqueeze(-2), inputs, weight.transpose(1, 2))
+
+
+def convolution(weight: Tensor, bias: Tensor | None, maps: Tensor, stride: int = 1) -> Tensor:
+    """3 x 3 convolution with padding 1 of maps (N, T, C_in, H, W).
+
+    weight: (C_out, C_in, 3, 3) or (T, C_out, C_in, 3, 3); bias: (C_out,) or (T, C_out).
+    """
+    examples, episodes, channels, height, width = maps.shape
+    if weight.dim() == 4:
+        flat = maps.reshape(examples * episodes, channels, height, width)
+        out = F.conv2d(flat, weight, bias, stride=stride, padding=1)
+    else:
+        flat = maps.reshape(examples, episodes * channels, height, width)
+        flat_bias = None if bias is None else bias.expand(episodes, -1).reshape(-1)
+        out = F.conv2d(
+            flat, weight.flatten(0, 1), flat_bias, stride=stride, padding=1, groups=episodes
+        )
+    return out.view(examples, episodes, -1, out.shape[-2], out.shape[-1])
+
+
+def max_pool(maps: Tensor) -> Tensor:
+    """Halve the maps (N, T, C, H, W) by 2 x 2 maxima; a side of odd length loses its last line."""
+    pooled = F.max_pool2d(maps.flatten(0, 1), 2)
+    return pooled.view(*maps.shape[:3], *pooled.shape[-2:])
+
+
+def batch_statistics(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and (biased) variance, each (T, C), over the examples and positions of an episode."""
+    variance, mean = torch.var_mean(maps, dim=(0, 3, 4), correction=0)
+    return mean, variance
+
+
+def normalize(
+    kind: str,
+    params: Params,
+    name: str,
+    maps: Tensor,
+    statistics: Statistics | None,
+    collected: Statistics | None,
+) -> Tensor:
+    """Normalize maps (N, T, C, H, W), then scale and shift by `name`.scale and `name`.shift.
+
+    kind: "batch" (over the examples of an episode), "layer" (over all of an example), "group"
+        (over 8 groups of its channels, or as many as divide both), "none".
+    statistics: for "batch": use these instead of the batch's own.
+    collected: for "batch": where the batch's own are left.
+    """
+    if kind == "none":
+        return maps
+    examples, episodes, channels, height, width = maps.shape
+    scale, shift = params[f"{name}.scale"], params[f"{name}.shift"]
+    if kind == "batch" and collected is not None:
+        collected[name] = batch_statistics(maps)
+    if kind == "batch" and statistics is None:
+        # Native kernel, episode and channel as one axis: exact to second order (no vmap over it).
+        out = F.batch_norm(
+            maps.reshape(examples, episodes * channels, height, width),
+            None,
+            None,
+            scale.expand(episodes, channels).reshape(-1),
+            shift.expand(episodes, channels).reshape(-1),
+            training=True,
+            eps=EPSILON,
+        )
+        return out.view_as(maps)
+    if kind == "batch":
+        assert statistics is not None
+        mean, variance = statistics[name]
+        factor = scale * torch.rsqrt(variance + EPSILON)
+        return maps * factor[..., None, None] + (shift - mean * factor)[..., None, None]
+    flat = maps.reshape(examples * episodes, channels, height, width)
+    groups = 1 if kind == "layer" else math.gcd(GROUPS, channels)
+    out = F.group_norm(flat, groups, eps=EPSILON).view_as(maps)
+    return out * scale[..., None, None] + shift[..., None, None]

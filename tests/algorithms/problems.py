@@ -1,0 +1,94 @@
+"""Small random problems that the tests of algorithms share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from algorithms import Objective
+from algorithms.parts.losses import CLASSIFICATION, REGRESSION
+from episodes.episode import Episodes, Examples
+from networks import Network, Params, build
+
+WAYS, TRAIN_CLASSES = 3, 7
+IMAGE = (1, 8, 8)
+
+
+def regression_episodes(
+    count: int, support: int = 4, query: int = 5, seed: int = 0, dtype: torch.dtype = torch.float64
+) -> Episodes:
+    rng = torch.Generator().manual_seed(seed)
+
+    def examples(number: int) -> Examples:
+        inputs = torch.randn(count, number, 1, generator=rng, dtype=torch.float64)
+        phases = torch.linspace(0, 2, count, dtype=torch.float64).view(-1, 1, 1)
+        return Examples(inputs.to(dtype), torch.sin(2 * inputs + phases).to(dtype))
+
+    return Episodes(
+        examples(support),
+        examples(query),
+        torch.empty((count, 0), dtype=torch.int64),
+        torch.arange(count),
+    )
+
+
+def image_episodes(
+    count: int, shots: int = 2, query_shots: int = 2, seed: int = 0, shape: tuple[int, ...] = IMAGE
+) -> Episodes:
+    """Noisy copies of class prototypes, so that there is something to learn; float64."""
+    rng = torch.Generator().manual_seed(seed)
+    prototypes = torch.randn(TRAIN_CLASSES, *shape, generator=rng, dtype=torch.float64)
+    classes = torch.stack(
+        [torch.randperm(TRAIN_CLASSES, generator=rng)[:WAYS] for _ in range(count)]
+    )
+
+    def examples(number: int) -> Examples:
+        labels = torch.arange(WAYS).repeat(number).expand(count, -1)
+        inputs = prototypes[classes.gather(1, labels)]
+        noise = torch.randn(inputs.shape, generator=rng, dtype=torch.float64)
+        return Examples(inputs + 0.5 * noise, labels)
+
+    return Episodes(examples(shots), examples(query_shots), classes, torch.arange(count))
+
+
+def regression_objective(transductive: bool = False) -> Objective:
+    return Objective(REGRESSION, transductive)
+
+
+def classification_objective(transductive: bool = False) -> Objective:
+    return Objective(CLASSIFICATION, transductive, WAYS, TRAIN_CLASSES)
+
+
+def small_mlp(activation: str = "tanh") -> Network:
+    return build("mlp", (1,), 1, {"width": 6, "depth": 2, "activation": activation})
+
+
+def small_conv4(
+    downsample: str = "pool", normalization: str = "batch", activation: str = "silu"
+) -> Network:
+    settings = {"filters": 4, "depth": 2, "downsample": downsample, "activation": activation}
+    return build("conv4", IMAGE, WAYS, settings | {"normalization": normalization})
+
+
+def double(params: Params) -> Params:
+    return {name: value.double() for name, value in params.items()}
+
+
+def scrambled(params: Params, seed: int = 5) -> Params:
+    """Return parameters in float64, moved off their initial zeros and ones."""
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        name: value.double() + 0.1 * torch.randn(value.shape, generator=rng, dtype=torch.float64)
+        for name, value in params.items()
+    }
+
+
+def vector(params: Params) -> Tensor:
+    return torch.cat([params[name].flatten() for name in sorted(params)])
+
+
+def relative_error(found: Params, expected: Params) -> float:
+    """Distance of two sets of tensors as a share of the expected one's norm."""
+    assert found.keys() == expected.keys()
+    difference = vector(found) - vector(expected)
+    return float(difference.norm() / vector(expected).norm())
