@@ -1,0 +1,67 @@
+"""The command line: `metasweep`, and `python -m search`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from episodes.errors import DataError
+from search.commands.doctor import doctor
+from search.commands.evaluate import evaluate_checkpoint
+from search.commands.export import export_best
+from search.commands.leaderboard import leaderboard
+from search.commands.list import list_parts
+from search.commands.search import resume, search
+from search.commands.train import train
+from search.commands.ui import ui
+from search.errors import UserError
+from search.house import check_house
+
+app = typer.Typer(
+    name="metasweep",
+    help="Find the best few-shot learner for a problem: search MAML-family algorithms, their "
+    "hyperparameters and networks, and get back a configuration that holds up on new classes.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SEARCH, USE, LOOK = "Search", "Use what was found", "Look around"
+for name, command, panel in (
+    ("search", search, SEARCH),
+    ("resume", resume, SEARCH),
+    ("leaderboard", leaderboard, SEARCH),
+    ("export", export_best, USE),
+    ("train", train, USE),
+    ("evaluate", evaluate_checkpoint, USE),
+    ("ui", ui, LOOK),
+    ("list", list_parts, LOOK),
+    ("doctor", doctor, LOOK),
+):
+    app.command(name, rich_help_panel=panel)(command)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message and an exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        check_house()
+        app()
+    except UserError as error:
+        _complain(error)
+        sys.exit(error.exit_code)
+    except DataError as error:
+        _complain(error)
+        sys.exit(UserError.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _complain(error: Exception) -> None:
+    Console(stderr=True).print(f"[bold red]error[/bold red] {escape(str(error))}", soft_wrap=True)

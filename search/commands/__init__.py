@@ -1,0 +1,1 @@
+"""One file a command; `search.cli` puts them together. Heavy imports wait until a command runs."""

@@ -1,0 +1,93 @@
+"""`metasweep train`."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from search.commands.options import DEFAULT_STORAGE, Data, Storage, TrackingUri, absolute
+
+if TYPE_CHECKING:
+    from search import jobs
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="An exported or hand-written configuration.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Train so often, with seeds in a row.")] = 3,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Other budget than the configuration's.")
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    storage: Storage = DEFAULT_STORAGE,
+    data: Data = None,
+) -> None:
+    """Train a configuration, record it like a trial, and report meta-test with a 95 % interval."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from search.config_file import read_config
+    from search.distribution import distribution_of
+    from search.records import interval
+    from search.tracking import Tracker
+    from search.tracking_client import check
+    from search.training_run import train_recorded
+
+    first = read_config(config)
+    if episodes is not None:
+        rungs = tuple(rung for rung in first.rungs if rung < episodes)
+        first = replace(first, episodes=episodes, rungs=rungs)
+    distribution = distribution_of(first.problem, absolute(data))
+    # A hand-written file does not say which data it is about: those that are here.
+    first = replace(first, problem=replace(first.problem, data_digest=distribution.digest))
+    tracker = Tracker(tracking_uri, storage.expanduser().absolute() / "artifacts")
+    check(tracker.uri)
+    console = Console(highlight=False)
+    metric = first.problem.metric
+    values = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    for seed in range(first.seed, first.seed + seeds):
+        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+            task = bar.add_task(f"seed {seed}", total=first.episodes)
+            trained = train_recorded(
+                replace(first, seed=seed),
+                distribution,
+                tracker,
+                storage,
+                functools.partial(_advance, bar, task),
+            )
+        table = trained.folder.table()
+        test = table[table["split"] == "test"].sort_values("index")
+        column = "accuracy_after" if metric == "query_accuracy" else "loss_after"
+        values.append(test[column].to_numpy())
+        numbers = trained.progress.summaries
+        console.print(
+            f"seed {seed}: meta-test {metric} {numbers['test_mean']:.4f} "
+            f"({numbers['test_ci95_low']:.4f} to {numbers['test_ci95_high']:.4f}), "
+            f"checkpoint {trained.folder.path}",
+            soft_wrap=True,
+        )
+    mean = interval(np.mean(values, axis=0))
+    console.print(
+        f"{first.algorithm} on {first.network}, {first.problem.name}: meta-test {metric} "
+        f"{mean.mean:.4f}, 95 % interval {mean.ci95_low:.4f} to {mean.ci95_high:.4f} over "
+        f"{mean.n} episodes, mean of {seeds} seed{'s' * (seeds > 1)} "
+        "(the interval covers neither seeds nor new classes)",
+        soft_wrap=True,
+    )
+
+
+def _advance(bar: Progress, task: TaskID, told: jobs.Progress) -> None:
+    bar.update(task, completed=told.episodes)

@@ -1,0 +1,252 @@
+"""Decides what runs next, what stops and what a search ends as. Knows no Ray.
+
+The driver asks `next_job` whenever it has room, passes what jobs tell to `told`, and their ends to
+`lost`. All of it runs in one thread of one process, and time comes from a clock that is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, Protocol
+
+from search.config import Config
+from search.jobs import Job, Kind, Progress
+from search.study import CONFIG, CONFIRMED, RUN_ID, SearchStudy, State
+
+CONFIRMATION_SEEDS_FROM = 10_000
+"""Confirmation seeds start here, far from the seeds that trials are given."""
+
+
+class Nothing(Enum):
+    """Why there is no next job."""
+
+    YET = auto()
+    MORE = auto()
+
+
+class Recorder(Protocol):
+    """Where runs are recorded; `search.tracking` has the real one."""
+
+    def start(self, kind: Kind, number: int, config: Config, confirms: str | None) -> str:
+        """Open a run and return its id."""
+        ...
+
+    def finish(self, run_id: str, state: State, reason: str, summaries: dict[str, float]) -> None:
+        """Close a run."""
+        ...
+
+
+class Listener(Protocol):
+    """Who watches."""
+
+    def started(self, job: Job) -> None:
+        """A job was handed out."""
+        ...
+
+    def told(self, job: Job, progress: Progress) -> None:
+        """A running job told of itself."""
+        ...
+
+    def ended(self, job: Job, state: State, progress: Progress, reason: str) -> None:
+        """A job ended."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search is to do.
+
+    trials: how many; None for as many as fit the time limit.
+    seconds: time that is left, confirmation included; None for no limit.
+    best, seeds: the best few configurations are trained again, with so many fresh seeds each.
+    concurrency: jobs that run at once, as far as known; None when the cluster decides.
+    """
+
+    trials: int | None
+    seconds: float | None
+    best: int
+    seeds: int
+    concurrency: int | None
+
+
+class Conductor:
+    """One search, from its first trial to its last confirmation."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        study: SearchStudy,
+        recorder: Recorder,
+        listener: Listener,
+        folder: Path,
+        sample: Callable[[Any], Config],
+        clock: Callable[[], float],
+        began: float | None = None,
+    ):
+        self.plan = plan
+        self.study = study
+        self.recorder = recorder
+        self.listener = listener
+        self.folder = folder
+        self.sample = sample
+        self.clock = clock
+        self.began = clock() if began is None else began
+        self.interrupted = False
+        self.running: dict[str, Job] = {}
+        self._last: dict[str, Progress] = {}
+        self._first_told: dict[str, float] = {}
+        self._full_runs: list[float] = []
+        self._interrupted_trials = [trial.number for trial in study.trials("RUNNING")]
+        self._confirmations: list[tuple[int, int]] | None = None
+
+    def next_job(self) -> Job | Nothing:
+        """Return what to run next; `Nothing.YET` to be asked again, `Nothing.MORE` at the end."""
+        if self.interrupted:
+            return Nothing.MORE
+        if self.plan.concurrency is not None and len(self.running) >= self.plan.concurrency:
+            return Nothing.YET
+        if self._interrupted_trials:
+            return self._hand_out(self._continued(self._interrupted_trials.pop(0)))
+        if self._confirmations is None and self._may_search():
+            return self._hand_out(self._new_trial())
+        if self._confirmations is None:
+            if self.running:
+                return Nothing.YET
+            self._confirmations = self._to_confirm()
+        if self._confirmations and not self._out_of_time():
+            return self._hand_out(self._confirmation(*self._confirmations.pop(0)))
+        return Nothing.YET if self.running else Nothing.MORE
+
+    def told(self, job: Job, progress: Progress) -> bool:
+        """Take what a job tells; return whether it must stop now."""
+        # A process that starts takes its time once; what a run takes counts from its first word.
+        self._first_told.setdefault(job.name, self.clock())
+        self._last[job.name] = progress
+        self.listener.told(job, progress)
+        if job.kind == "trial" and self._report(job, progress) and not progress.ended:
+            self._end(
+                job, "PRUNED", f"pruned by successive halving at {progress.episodes} episodes"
+            )
+            return True
+        if progress.phase == "final":
+            self._full_runs.append(self.clock() - self._first_told[job.name])
+            self._end(job, "COMPLETE", "")
+        elif progress.phase == "failed":
+            self._end(job, "FAIL", progress.reason)
+        elif progress.ended:
+            self._end(job, "PRUNED", progress.reason)
+        elif self._must_make_room(job):
+            self._end(job, "PRUNED", f"time limit reached at {progress.episodes} episodes")
+            return True
+        return False
+
+    def lost(self, job: Job, reason: str) -> None:
+        """Take note that a job's process ended without a word, for good."""
+        if job.name in self.running:
+            self._end(job, "FAIL", reason)
+
+    def _report(self, job: Job, progress: Progress) -> bool:
+        """Bring the study up to date with a trial's history; return whether to prune it.
+
+        What the configuration itself is to blame for counts as NaN, the worst of values.
+        """
+        known = self.study.intermediate_values(job.number)
+        history = list(progress.history)
+        if progress.phase in ("diverged", "out_of_memory"):
+            history.append({"episodes": progress.episodes, "value": math.nan})
+        prune = False
+        for entry in history:
+            episodes = int(entry["episodes"])
+            if episodes not in known:
+                prune = self.study.report(job.number, episodes, entry["value"])
+        return prune
+
+    def _end(self, job: Job, state: State, reason: str) -> None:
+        progress = self._last.get(job.name, Progress("failed", 0))
+        del self.running[job.name]
+        if job.kind == "trial":
+            self.study.tell(job.number, state, progress.value, reason)
+        else:
+            self.study.note(f"{CONFIRMED}/{job.number}/{job.config.seed}", state)
+        self.recorder.finish(job.run_id, state, reason, progress.summaries)
+        self.listener.ended(job, state, progress, reason)
+
+    def _hand_out(self, job: Job) -> Job:
+        self.running[job.name] = job
+        self.listener.started(job)
+        return job
+
+    def _new_trial(self) -> Job:
+        trial = self.study.ask()
+        config = self.sample(trial)
+        config = replace(config, seed=config.seed + trial.number)
+        run_id = self.recorder.start("trial", trial.number, config, None)
+        self.study.annotate(trial.number, CONFIG, config.to_dict())
+        self.study.annotate(trial.number, RUN_ID, run_id)
+        return self._job("trial", trial.number, config, run_id)
+
+    def _continued(self, number: int) -> Job:
+        """Return the job of a trial that an earlier driver left running."""
+        attributes = self.study.attributes(number)
+        if RUN_ID not in attributes:
+            # The driver ended between asking and recording: nothing ran, so it starts afresh.
+            config = self.sample(self.study.handle(number))
+            config = replace(config, seed=config.seed + number)
+            run_id = self.recorder.start("trial", number, config, None)
+            self.study.annotate(number, CONFIG, config.to_dict())
+            self.study.annotate(number, RUN_ID, run_id)
+        else:
+            config, run_id = Config.from_dict(attributes[CONFIG]), attributes[RUN_ID]
+        return self._job("trial", number, config, run_id)
+
+    def _confirmation(self, number: int, seed: int) -> Job:
+        attributes = self.study.attributes(number)
+        config = replace(Config.from_dict(attributes[CONFIG]), seed=seed, rungs=())
+        key = f"{RUN_ID}/{number}/{seed}"
+        run_id = self.study.notes().get(key)
+        if run_id is None:
+            run_id = self.recorder.start("confirmation", number, config, attributes[RUN_ID])
+            self.study.note(key, run_id)
+        return self._job("confirmation", number, config, run_id)
+
+    def _job(self, kind: Any, number: int, config: Config, run_id: str) -> Job:
+        job = Job(kind, number, config, run_id, "")
+        return replace(job, folder=str(self.folder / job.name))
+
+    def _to_confirm(self) -> list[tuple[int, int]]:
+        """List (trial, seed) of the confirmations still to be run, every first seed first."""
+        pairs = [
+            (trial.number, CONFIRMATION_SEEDS_FROM + seed)
+            for seed in range(self.plan.seeds)
+            for trial in self.study.best(self.plan.best)
+        ]
+        done = self.study.notes()
+        return [
+            (number, seed) for number, seed in pairs if f"{CONFIRMED}/{number}/{seed}" not in done
+        ]
+
+    def _may_search(self) -> bool:
+        asked = len(self.study.trials("COMPLETE", "PRUNED", "FAIL", "RUNNING"))
+        if self.plan.trials is not None and asked >= self.plan.trials:
+            return False
+        return not self._out_of_time(self._confirmation_seconds())
+
+    def _must_make_room(self, job: Job) -> bool:
+        reserve = self._confirmation_seconds() if job.kind == "trial" else 0.0
+        return self._out_of_time(reserve)
+
+    def _out_of_time(self, reserve: float = 0.0) -> bool:
+        if self.plan.seconds is None:
+            return False
+        return self.clock() - self.began + reserve >= self.plan.seconds
+
+    def _confirmation_seconds(self) -> float:
+        """Estimate what confirmation will take, from the runs that reached their full budget."""
+        if not self._full_runs:
+            return 0.0
+        waves = math.ceil(self.plan.best * self.plan.seeds / (self.plan.concurrency or 1))
+        return waves * sum(self._full_runs) / len(self._full_runs)

@@ -1,0 +1,105 @@
+"""What one trial is: a problem and a learner, as plain dataclasses that any process can read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Metric = Literal["query_loss", "query_accuracy"]
+
+
+def digest(value: Any) -> str:
+    """Return a short hex digest of a JSON value; equal values give equal digests anywhere."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is judged alike. Two trials are comparable when their problems have one hash.
+
+    split: name of the class split ("vinyals", "lake"); None where a task has only one.
+    data_digest: digest of the data, filled in when the data are loaded.
+    evaluation_seed: seed of the fixed meta-validation and meta-test episodes.
+    rung_episodes, ranking_episodes: meta-validation episodes at the rungs, and for ranking.
+    test_episodes: meta-test episodes.
+    """
+
+    task: str
+    kind: Literal["classification", "regression"]
+    shots: int
+    query_shots: int
+    ways: int | None = None
+    transductive: bool = False
+    split: str | None = None
+    data_digest: str = ""
+    evaluation_seed: int = 0
+    rung_episodes: int = 200
+    ranking_episodes: int = 600
+    test_episodes: int = 1000
+
+    @property
+    def name(self) -> str:
+        """The MLflow experiment: `omniglot-5way-1shot`, `sinusoid-10shot`."""
+        ways = f"{self.ways}way-" if self.ways else ""
+        split = f"-{self.split}" if self.split not in (None, "vinyals") else ""
+        return f"{self.task}-{ways}{self.shots}shot{split}" + "-transductive" * self.transductive
+
+    @property
+    def hash(self) -> str:
+        """Digest of everything above."""
+        return digest(asdict(self))
+
+    @property
+    def metric(self) -> Metric:
+        """What trials are compared by, after adaptation, averaged over episodes."""
+        return "query_accuracy" if self.kind == "classification" else "query_loss"
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Which way is better."""
+        return "maximize" if self.kind == "classification" else "minimize"
+
+
+@dataclass(frozen=True)
+class Config:
+    """One learner on one problem: all that `meta_train` needs, and all that a trial is repeated by.
+
+    hyper: the algorithm's hyperparameters (`inner_lr`, `inner_steps`, `outer_lr`, ...).
+    settings: the network's structure (`filters`, `depth`, ...).
+    episodes: training budget, in episodes seen.
+    rungs: episodes seen at which meta-validation is measured on the way, ascending.
+    threads: CPU threads; part of the configuration because sums depend on it in the last bit.
+    """
+
+    problem: Problem
+    algorithm: str
+    network: str
+    hyper: Mapping[str, float | int | str]
+    settings: Mapping[str, float | int | str | bool]
+    episodes: int
+    rungs: tuple[int, ...] = ()
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1
+    formulation: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON values."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Config:
+        """Read what `to_dict` wrote. Raises KeyError or TypeError on anything else."""
+        fields = dict(value)
+        fields["problem"] = Problem(**fields["problem"])
+        fields["rungs"] = tuple(fields.get("rungs", ()))
+        return cls(**fields)
+
+    @property
+    def hash(self) -> str:
+        """Digest of the whole configuration, seed included."""
+        return digest(self.to_dict())

@@ -1,0 +1,73 @@
+"""The episode table: the parquet form of episode records, one row an episode."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from search.records import EpisodeRecords
+
+# What each column holds; written into the file, so that it explains itself to whoever opens it.
+COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "split": (
+        pa.string(),
+        "train; rung and validation (both drawn from meta-validation classes); test",
+    ),
+    "index": (pa.int64(), "the episode's index within its split: with the seed, it draws it again"),
+    "episodes_seen": (pa.int64(), "training episodes seen when the row was made"),
+    "seconds": (pa.float64(), "wall seconds, the batch's shared equally among its episodes"),
+    "classes": (pa.list_(pa.int64()), "class ids within the split, by label; empty in regression"),
+    "loss_before": (pa.float64(), "query loss before adaptation; NaN in training"),
+    "loss_after": (pa.float64(), "query loss after adaptation"),
+    "accuracy_before": (pa.float64(), "query accuracy before adaptation; NaN if there is none"),
+    "accuracy_after": (pa.float64(), "query accuracy after adaptation; NaN if there is none"),
+    "loss_curve": (
+        pa.list_(pa.float64()),
+        "query loss after 0, 1, ... inner steps; NaN where not measured; empty in training",
+    ),
+    "accuracy_curve": (pa.list_(pa.float64()), "query accuracy, like loss_curve"),
+}
+
+SCHEMA = pa.schema(
+    [pa.field(name, kind, metadata={"about": text}) for name, (kind, text) in COLUMNS.items()],
+    metadata={"format": "metasweep-episodes-1"},
+)
+
+
+def to_parquet(records: Sequence[EpisodeRecords]) -> bytes:
+    """Return records as a parquet file; parts may have curves of different lengths."""
+    table = pa.concat_tables([_table(part) for part in records])
+    stream = io.BytesIO()
+    pq.write_table(table, stream, compression="zstd")
+    return stream.getvalue()
+
+
+def read(paths: Sequence[Path]) -> pd.DataFrame:
+    """Read files that `to_parquet` made as one frame; list columns come as numpy arrays."""
+    tables = [pq.read_table(path, schema=SCHEMA) for path in paths]
+    return pa.concat_tables([SCHEMA.empty_table(), *tables]).to_pandas()
+
+
+def _table(records: EpisodeRecords) -> pa.Table:
+    columns = []
+    for field in SCHEMA:
+        values = getattr(records, field.name)
+        if pa.types.is_list(field.type):
+            columns.append(_lists(values, field.type))
+        else:
+            # from_pandas=False keeps NaN a number: null would mean that nothing was measured.
+            columns.append(pa.array(values, type=field.type, from_pandas=False))
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
+    rows, width = values.shape
+    offsets = np.arange(rows + 1, dtype=np.int32) * width
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1), type=kind.value_type)
+    return pa.ListArray.from_arrays(pa.array(offsets), flat)

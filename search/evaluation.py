@@ -1,0 +1,133 @@
+"""Judging a learner: adapt to fixed episodes and record every one of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from algorithms.algorithm import Algorithm, Hyper
+from algorithms.engine import Formulation, chunks
+from algorithms.parts.losses import Loss
+from episodes.episode import Episodes, Split, TaskDistribution
+from networks.network import Params
+from search.config import Problem
+from search.records import EpisodeRecords, RecordSplit, concatenate
+
+CURVE_POINTS = 11
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A meta-learned state that can adapt: an algorithm with what it has learned."""
+
+    algorithm: Algorithm
+    loss: Loss
+    hyper: Hyper
+    meta: Params
+    state: Params
+    steps: int
+
+
+def indices(problem: Problem, split: RecordSplit) -> range:
+    """Return the indices of the fixed evaluation episodes of "rung", "validation" or "test".
+
+    The ranking episodes follow those of the rungs: no episode is in both.
+    """
+    if split == "rung":
+        return range(problem.rung_episodes)
+    if split == "validation":
+        return range(problem.rung_episodes, problem.rung_episodes + problem.ranking_episodes)
+    return range(problem.test_episodes)
+
+
+def evaluate(
+    learner: Learner,
+    distribution: TaskDistribution,
+    problem: Problem,
+    split: RecordSplit,
+    formulation: Formulation,
+    *,
+    device: torch.device,
+    episodes_seen: int,
+    episodes: range | None = None,
+) -> EpisodeRecords:
+    """Adapt to each fixed episode of a split and measure its query set on the way.
+
+    split: "rung" and "validation" are drawn from meta-validation, "test" from meta-test.
+    episodes: other indices than the fixed ones of the problem.
+    Returns a row per episode, with the query loss and accuracy before the first inner step, after
+    the last, and as a curve over them (NaN at steps in between that were not measured).
+    """
+    wanted = indices(problem, split) if episodes is None else episodes
+    drawn_from: Split = "test" if split == "test" else "validation"
+    parts: list[EpisodeRecords] = []
+    size = formulation.chunk
+    for first in range(0, len(wanted), size):
+        began = time.perf_counter()
+        drawn = distribution.sample(
+            drawn_from, problem.evaluation_seed, wanted[first : first + size]
+        )
+        for chunk in chunks(drawn, size):
+            losses, accuracies = _curves(learner, chunk.to(device))
+            seconds = (time.perf_counter() - began) / len(chunk)
+            parts.append(_rows(split, chunk, losses, accuracies, seconds, episodes_seen))
+    return concatenate(parts)
+
+
+def measured_steps(steps: int) -> list[int]:
+    """Return the inner steps at which the query set is measured: all, or 11 of them, evenly."""
+    points = min(steps + 1, CURVE_POINTS)
+    return sorted({round(i * steps / max(points - 1, 1)) for i in range(points)})
+
+
+def _curves(learner: Learner, episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
+    """Return query loss and accuracy, each (T, steps + 1), NaN where not measured."""
+    algorithm, loss = learner.algorithm, learner.loss
+    rng = torch.Generator().manual_seed(0)
+    losses = np.full((len(episodes), learner.steps + 1), np.nan)
+    accuracies = np.full_like(losses, np.nan)
+    adapted, taken = None, 0
+    with torch.no_grad():
+        for step in measured_steps(learner.steps):
+            adapted = algorithm.adapt(
+                learner.meta,
+                learner.state,
+                learner.hyper,
+                episodes.support,
+                step - taken,
+                rng,
+                adapted,
+            )
+            taken = step
+            outputs = algorithm.predict(learner.meta, learner.state, adapted, episodes.query.inputs)
+            losses[:, step] = loss.per_episode(outputs, episodes.query.targets).cpu()
+            if loss.accuracy is not None:
+                accuracies[:, step] = loss.accuracy(outputs, episodes.query.targets).cpu()
+    return losses, accuracies
+
+
+def _rows(
+    split: RecordSplit,
+    episodes: Episodes,
+    losses: np.ndarray,
+    accuracies: np.ndarray,
+    seconds: float,
+    episodes_seen: int,
+) -> EpisodeRecords:
+    count = len(episodes)
+    return EpisodeRecords(
+        split=np.full(count, split, dtype="U10"),
+        index=episodes.index.numpy(),
+        episodes_seen=np.full(count, episodes_seen, dtype=np.int64),
+        seconds=np.full(count, seconds),
+        classes=episodes.classes.numpy(),
+        loss_before=losses[:, 0],
+        loss_after=losses[:, -1],
+        accuracy_before=accuracies[:, 0],
+        accuracy_after=accuracies[:, -1],
+        loss_curve=losses,
+        accuracy_curve=accuracies,
+    )

@@ -1,0 +1,83 @@
+"""What the conductor hands out and what comes back, as values that travel between processes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from search.config import Config
+
+Kind = Literal["trial", "confirmation", "train"]
+Phase = Literal["train", "rung", "final", "diverged", "out_of_memory", "failed"]
+ENDS: tuple[Phase, ...] = ("final", "diverged", "out_of_memory", "failed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one configuration.
+
+    number: of the Optuna trial; for a confirmation, of the trial that it confirms.
+    run_id: of its MLflow run.
+    folder: absolute path of what it keeps on disk.
+    """
+
+    kind: Kind
+    number: int
+    config: Config
+    run_id: str
+    folder: str
+
+    @property
+    def name(self) -> str:
+        """Unique within a search."""
+        if self.kind == "confirmation":
+            return f"confirm-{self.number:03d}-seed-{self.config.seed}"
+        return f"trial-{self.number:03d}"
+
+    def to_json(self) -> str:
+        """Return the job as one opaque string, for Ray un-flattens keys with a slash."""
+        return json.dumps(asdict(self) | {"config": self.config.to_dict()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        return cls(**fields | {"config": Config.from_dict(fields["config"])})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a running job tells of itself.
+
+    value: the problem's metric on meta-validation at a rung or at the end; NaN otherwise.
+    history: all values so far, as {"episodes", "value"}: a resumed job tells them again.
+    summaries: numbers for `summary/*` ("final", and where known before).
+    reason: why it ended, unless "final".
+    """
+
+    phase: Phase
+    episodes: int
+    value: float = math.nan
+    history: list[dict[str, float]] = field(default_factory=list)
+    summaries: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows."""
+        return self.phase in ENDS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as a dictionary."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return the values as one string; it may hold NaN."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Progress:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))

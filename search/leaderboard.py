@@ -1,0 +1,184 @@
+"""The leaderboard: finished trials of one problem, ranked by meta-validation."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from search.config import Config, Metric
+from search.errors import FailedError, UserError
+from search.flatten import differences
+from search.records import Interval, interval
+from search.run_params import from_params
+
+COLUMNS = (
+    "rank",
+    "algorithm",
+    "network",
+    "inner_steps",
+    "validation_mean",
+    "validation_ci95_low",
+    "validation_ci95_high",
+    "test_mean",
+    "test_ci95_low",
+    "test_ci95_high",
+    "metric",
+    "parameters",
+    "train_seconds",
+    "episodes",
+    "seed",
+    "state",
+    "confirmed",
+    "run_id",
+)
+HASH_SHOWN = 8
+
+TestValues = Callable[[str, Metric], "pd.Series[float]"]
+"""(run id, metric) -> the metric on each meta-test episode, by episode index."""
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split NAME@HASH into the name and the beginning of a problem's hash, which may be empty."""
+    name, _, prefix = name.partition("@")
+    return name, prefix
+
+
+def choose_problem(frame: pd.DataFrame, name: str, prefix: str = "") -> str:
+    """Return the hash of the one problem whose trials can be ranked.
+
+    frame: from `search.tracking_reader.Reader.trials(name)`.
+    prefix: beginning of the hash, where `name` stands for several problems.
+    Raises FailedError when no trial has finished, and UserError when `prefix` fits none, or
+    several problems are left: their trials are not comparable.
+    """
+    ranked = _ranked(frame)
+    if ranked.empty:
+        raise FailedError(_nothing_to_rank(frame, name))
+    problems = {h: from_params(params).problem for h, params in _first_params(ranked).items()}
+    counts = Counter(ranked["problem_hash"])
+    fitting = [h for h in problems if h.startswith(prefix)]
+    if len(fitting) == 1:
+        return fitting[0]
+    first, *others = [vars(problem) for problem in problems.values()]
+    keys = sorted({key for other in others for key, _, _ in differences(first, other)})
+    lines = [
+        f"  {name}@{h[:HASH_SHOWN]}: {counts[h]} finished trials; "
+        + ", ".join(f"{key} {getattr(problem, key)}" for key in keys)
+        for h, problem in problems.items()
+    ]
+    what = f"has no problem @{prefix}" if prefix else "stands for several problems"
+    advice = "Only equal problems are ranked together; name one of:"
+    raise UserError("\n".join([f"{name} {what}. {advice}", *lines]))
+
+
+def leaderboard(
+    frame: pd.DataFrame,
+    problem_hash: str,
+    test_values: TestValues | None = None,
+    top: int | None = None,
+) -> pd.DataFrame:
+    """Rank the finished trials of one problem; columns as in `COLUMNS`, best first.
+
+    Ranked by the mean over the fixed meta-validation episodes; of equal means the trial that was
+    started first comes first. Meta-test is shown, never sorted by. Where confirmation runs of a
+    trial have finished, its `test_*` are theirs.
+    frame: from `search.tracking_reader.Reader.trials`.
+    test_values: gives the interval of a confirmation from each episode's mean over the seeds;
+        without it, the mean half-width of the runs stands in, which is wider.
+    top: rank no more than so many.
+    """
+    rows = _ranked(frame)
+    rows = rows[rows["problem_hash"] == problem_hash]
+    if rows.empty:
+        raise FailedError(f"no trial of problem {problem_hash} has finished")
+    problem = from_params(rows["params"].iloc[0]).problem
+    ascending = problem.direction == "minimize"
+    rows = rows.sort_values("validation_mean", ascending=ascending, kind="stable").iloc[:top]
+    confirmations = frame[
+        (frame["kind"] == "confirmation")
+        & (frame["state"] == "COMPLETE")
+        & (frame["problem_hash"] == problem_hash)
+        & np.isfinite(frame["test_mean"])
+    ]
+    entries = [
+        _entry(rank, row, confirmations[confirmations["of_run"] == row["run_id"]], test_values)
+        for rank, (_, row) in enumerate(rows.iterrows(), start=1)
+    ]
+    return pd.DataFrame(entries, columns=list(COLUMNS))
+
+
+def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that compete: finished, with a number to be ranked by."""
+    return frame[
+        frame["kind"].isin(("trial", "train"))
+        & (frame["state"] == "COMPLETE")
+        & np.isfinite(frame["validation_mean"])
+    ]
+
+
+def _first_params(rows: pd.DataFrame) -> dict[str, Mapping[str, str]]:
+    first = rows.drop_duplicates("problem_hash")
+    return dict(zip(first["problem_hash"], first["params"], strict=True))
+
+
+def _nothing_to_rank(frame: pd.DataFrame, name: str) -> str:
+    counts = Counter(frame.loc[frame["kind"] != "confirmation", "state"])
+    found = ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items()))
+    if not found:
+        return f"{name}: no trial was started yet"
+    advice = "wait for the running ones" if "RUNNING" in counts else "give a larger budget"
+    return f"{name}: no trial has finished, so there is nothing to rank ({found}); {advice}"
+
+
+def _entry(
+    rank: int, row: pd.Series, confirmations: pd.DataFrame, test_values: TestValues | None
+) -> dict[str, Any]:
+    config = from_params(row["params"])
+    metric = config.problem.metric
+    entry = {name: row[name] for name in COLUMNS if name in row.index}
+    entry |= {
+        "rank": rank,
+        "inner_steps": inner_steps(config),
+        "metric": metric,
+        "parameters": parameters(config),
+        "episodes": int(row["episodes"]),
+        "confirmed": len(confirmations) > 0,
+    }
+    if len(confirmations):
+        test = _confirmed(confirmations, metric, test_values)
+        entry["test_mean"] = test.mean
+        entry["test_ci95_low"], entry["test_ci95_high"] = test.ci95_low, test.ci95_high
+    return entry
+
+
+def inner_steps(config: Config) -> int:
+    """Return the number of inner steps at meta-validation and meta-test."""
+    return int(config.hyper.get("inner_steps_evaluation", config.hyper.get("inner_steps", 0)))
+
+
+def parameters(config: Config) -> dict[str, Any]:
+    """Return hyperparameters and network settings under their owners' names."""
+    hyper = {f"{config.algorithm}/{name}": value for name, value in config.hyper.items()}
+    return hyper | {f"{config.network}/{name}": v for name, v in config.settings.items()}
+
+
+def _confirmed(runs: pd.DataFrame, metric: Metric, test_values: TestValues | None) -> Interval:
+    """Summarize meta-test over the seeds of a confirmation."""
+    mean = float(runs["test_mean"].mean())
+    n = int(runs["test_n"].min())
+    if test_values is not None:
+        by_seed = pd.concat([test_values(run, metric) for run in runs["run_id"]], axis=1)
+        # Values that are not finite are not in MLflow; then the episodes of the seeds do not match.
+        if len(by_seed) == n and not by_seed.isna().to_numpy().any():
+            return interval(by_seed.mean(axis=1).to_numpy())
+    half = float((runs["test_ci95_high"] - runs["test_ci95_low"]).mean()) / 2
+    return (
+        Interval(mean, mean - half, mean + half, n)
+        if math.isfinite(half)
+        else Interval(mean, math.nan, math.nan, n)
+    )

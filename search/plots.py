@@ -1,0 +1,139 @@
+"""Plots of a search, as HTML pages that need nothing else."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
+from plotly import graph_objects as go
+
+from search.config import Metric
+
+TRIALS_FOR_IMPORTANCE = 4
+IMPORTANCES_SHOWN = 15
+CURVES = {"query_loss": "loss_curve", "query_accuracy": "accuracy_curve"}
+SPLITS = {
+    "validation": ("meta-validation", "31, 119, 180"),
+    "test": ("meta-test", "214, 99, 36"),
+}
+
+
+@dataclass
+class Plots:
+    """The files that were written, and a note for each that was left out."""
+
+    files: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def write_plots(
+    folder: Path, study: optuna.Study, metric: Metric, best_episodes: pd.DataFrame
+) -> Plots:
+    """Write `optimization_history.html`, `parameter_importance.html`, `adaptation_curves.html`.
+
+    best_episodes: the episode table of the best trial (columns: `search.episode_table`).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = Plots()
+    figures = {
+        "optimization_history": optimization_history(study, metric),
+        "parameter_importance": parameter_importance(study),
+        "adaptation_curves": adaptation_curves(best_episodes, metric),
+    }
+    for name, figure in figures.items():
+        if isinstance(figure, str):
+            plots.notes.append(f"{name}: {figure}")
+            continue
+        path = folder / f"{name}.html"
+        # The script goes into every page: MLflow shows a page without the files beside it.
+        figure.write_html(path, include_plotlyjs=True)
+        plots.files.append(path)
+    return plots
+
+
+def optimization_history(study: optuna.Study, metric: Metric) -> go.Figure | str:
+    """Return every finished trial's value and the best so far, or why there is no figure."""
+    if not _complete(study):
+        return "no trial has finished"
+    figure = optuna.visualization.plot_optimization_history(study, target_name=metric)
+    return figure.update_layout(title="Optimization history", template="plotly_white")
+
+
+def parameter_importance(study: optuna.Study) -> go.Figure | str:
+    """Return the parameters that good values depend on most, or why there is no figure.
+
+    Measured over the finished trials with Optuna's default, PED-ANOVA (Watanabe et al. 2023), which
+    gives a conditional parameter its due too.
+    """
+    finished = len(_complete(study))
+    if finished < TRIALS_FOR_IMPORTANCE:
+        return f"{finished} trials have finished; it takes {TRIALS_FOR_IMPORTANCE}"
+    with warnings.catch_warnings():
+        # Optuna warns when it cannot tell good trials from the rest; the figure would say nothing.
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        try:
+            importances = optuna.importance.get_param_importances(study)
+        except (ValueError, RuntimeError, UserWarning):
+            return "the finished trials do not differ enough"
+    shown = dict(list(importances.items())[:IMPORTANCES_SHOWN])
+    figure = go.Figure(go.Bar(x=list(shown.values()), y=list(shown), orientation="h"))
+    return figure.update_layout(
+        title="Parameter importance",
+        xaxis_title="share of the importance",
+        yaxis={"autorange": "reversed", "automargin": True},
+        template="plotly_white",
+    )
+
+
+def adaptation_curves(episodes: pd.DataFrame, metric: Metric) -> go.Figure | str:
+    """Return the mean metric after each inner step with a 95 % band over episodes.
+
+    Steps that were not measured are left out. Returns why when there is no figure.
+    """
+    figure = go.Figure()
+    for split, (label, color) in SPLITS.items():
+        rows = episodes.loc[episodes["split"] == split, CURVES[metric]]
+        if rows.empty:
+            continue
+        values = np.stack(list(rows))
+        measured = np.isfinite(values).all(axis=0)
+        steps, values = np.flatnonzero(measured), values[:, measured]
+        mean = values.mean(axis=0)
+        half = 1.96 * values.std(axis=0, ddof=min(1, len(values) - 1)) / math.sqrt(len(values))
+        figure.add_scatter(
+            x=np.concatenate([steps, steps[::-1]]),
+            y=np.concatenate([mean + half, (mean - half)[::-1]]),
+            fill="toself",
+            fillcolor=f"rgba({color}, 0.2)",
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=steps,
+            y=mean,
+            name=f"{label} ({len(values)} episodes)",
+            mode="lines+markers",
+            line={"color": f"rgb({color})"},
+        )
+    if not figure.data:
+        return "the best trial has no evaluation episodes"
+    return figure.update_layout(
+        title="Adaptation of the best",
+        xaxis_title="inner steps",
+        yaxis_title=f"{metric}, mean and 95 % interval over episodes",
+        template="plotly_white",
+    )
+
+
+def _complete(study: optuna.Study) -> list[FrozenTrial]:
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]

@@ -1,0 +1,133 @@
+"""What one search keeps on disk: its specification, its study, a folder for every job."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from search.atomic_file import write_atomically
+from search.errors import UserError
+
+MASK = ":***@"
+STUDY_URL_VARIABLE = "METASWEEP_STUDY_URL"
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """`search.json`: all that `resume` needs beside the study.
+
+    spec: the resolved specification.
+    elapsed: seconds spent by the drivers so far.
+    state: "RUNNING" until the search has ended by itself, then "COMPLETE".
+    Passwords in addresses are masked.
+    """
+
+    spec: dict[str, Any]
+    run_id: str
+    tracking_uri: str
+    data: str | None
+    elapsed: float = 0.0
+    state: str = "RUNNING"
+
+
+class SearchFolder:
+    """`<storage>/<name>/`."""
+
+    def __init__(self, storage: Path, name: str):
+        self.path = storage.expanduser().absolute() / name
+        self.name = name
+        self._record_file = self.path / "search.json"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a search of this name was started here."""
+        return self._record_file.exists()
+
+    @property
+    def trials(self) -> Path:
+        """Where jobs keep their folders."""
+        return self.path / "trials"
+
+    @property
+    def results(self) -> Path:
+        """Where leaderboard, best configuration and plots are written."""
+        return self.path / "results"
+
+    def study_url(self, given: str | None) -> str:
+        """Return the study's database: METASWEEP_STUDY_URL, the one given, or a file in here.
+
+        Raises UserError when the one given had a password, which is kept nowhere.
+        """
+        url = os.environ.get(STUDY_URL_VARIABLE) or given
+        if url and MASK in url:
+            raise UserError(f"study_url: {url}: set {STUDY_URL_VARIABLE} to it, with its password")
+        return url or f"sqlite:///{self.path / 'study.db'}"
+
+    def write(self, record: SearchRecord) -> None:
+        """Replace the record, in one step."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._record_file, json.dumps(asdict(record), indent=1).encode())
+
+    def read(self) -> SearchRecord:
+        """Return the record. Raises UserError when there is no such search."""
+        if not self.exists:
+            raise UserError(f"{self.name}: no such search in {self.path.parent}{self._others()}")
+        try:
+            return SearchRecord(**json.loads(self._record_file.read_text()))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{self._record_file}: damaged: {error}") from None
+
+    def spent(self, seconds: float, state: str) -> None:
+        """Note the time that drivers took, and how the search stands."""
+        self.write(replace(self.read(), elapsed=seconds, state=state))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the search's lock, so that two drivers never work at once.
+
+        Raises UserError that says who holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        holder = self.path / "driver.json"
+        lock = FileLock(self.path / "driver.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            who = holder.read_text() if holder.exists() else "another process"
+            raise UserError(f"{self.name}: is being driven already, by {who}") from None
+        try:
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def _others(self) -> str:
+        names = searches_in(self.path.parent)
+        return f"; there are: {', '.join(names)}" if names else "; there is none yet"
+
+
+def searches_in(storage: Path) -> list[str]:
+    """Return the names of the searches in a storage folder."""
+    return sorted(file.parent.name for file in storage.expanduser().glob("*/search.json"))
+
+
+def free_name(storage: Path, wanted: str, recorded: Callable[[str], object]) -> str:
+    """Return `wanted`, or the first of `wanted-2`, `wanted-3`, ... that no search has.
+
+    recorded: tells whether the tracking store knows a name; anything but None for yes.
+    """
+    for number in itertools.count(1):
+        name = wanted if number == 1 else f"{wanted}-{number}"
+        if not SearchFolder(storage, name).exists and recorded(name) is None:
+            return name
+    raise AssertionError("itertools.count has no end")

@@ -1,0 +1,204 @@
+"""The specification of a search: what a user writes, validated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from episodes import TASKS, Task
+from search import spec_errors
+from search.config import Problem
+from search.errors import UserError
+from search.spec_sections import (
+    Algorithms,
+    BudgetSpec,
+    Concurrency,
+    ConfirmationSpec,
+    Name,
+    Networks,
+    ProblemSpec,
+    ResourcesSpec,
+    Section,
+    Seed,
+)
+from search.spec_source import read_source, ready_made_names, set_values
+from spaces.errors import SpaceError, nearest
+from spaces.networks import IMAGE_NETWORKS
+from spaces.parameter import Parameter, parse
+from spaces.search_space import SearchSpace
+
+IMAGE_TASKS = frozenset({"omniglot"})
+
+
+class Spec(Section):
+    """A search, as its YAML describes it.
+
+    space: overrides of the spaces of algorithms and networks, in the form of `spaces.parameter`.
+    concurrency: trials at once; "auto" for what the resources allow.
+    study_url: database of the Optuna study; None for the driver's own.
+    """
+
+    name: Name
+    description: str = ""
+    problem: ProblemSpec
+    algorithms: Algorithms
+    networks: Networks
+    space: dict[str, Any] = Field(default_factory=dict)
+    budget: BudgetSpec
+    confirmation: ConfirmationSpec = ConfirmationSpec()
+    seed: Seed = 0
+    concurrency: Concurrency = "auto"
+    resources: ResourcesSpec = ResourcesSpec()
+    study_url: str | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Spec:
+        problems = [*self._problem_conflicts(), *self._budget_conflicts(), *self._space_conflicts()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def first_rung(self) -> int:
+        """Training episodes at the first rung."""
+        budget = self.budget
+        # Rounded up: rounded down, a third rung would lie just before the end.
+        return budget.first_rung or -(-budget.episodes // budget.reduction_factor**2)
+
+    def rungs(self) -> tuple[int, ...]:
+        """Return the episodes seen at which a trial is validated, and may be stopped."""
+        rungs = []
+        rung = self.first_rung
+        while rung < self.budget.episodes:
+            rungs.append(rung)
+            rung *= self.budget.reduction_factor
+        return tuple(rungs)
+
+    def problem_for(self, data_digest: str) -> Problem:
+        """Return the problem on data of this digest."""
+        problem, evaluation = self.problem, self.problem.evaluation
+        return Problem(
+            task=problem.task,
+            kind=self._task.kind,
+            shots=problem.shots,
+            query_shots=problem.query_shots,
+            ways=problem.ways,
+            transductive=problem.transductive,
+            split=self._split,
+            data_digest=data_digest,
+            evaluation_seed=evaluation.seed,
+            rung_episodes=evaluation.rung_episodes,
+            ranking_episodes=evaluation.ranking_episodes,
+            test_episodes=evaluation.test_episodes,
+        )
+
+    def search_space(self) -> SearchSpace:
+        """Return what trials are drawn from."""
+        overrides = {name: parse(value) for name, value in self.space.items()}
+        return SearchSpace(self.algorithms, self.networks, self._task.kind, overrides)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the specification as JSON values, with every default and the whole space in it.
+
+        It is itself a specification. A password in `study_url` is masked; `resume` wants it again.
+        """
+        content = self.model_dump(mode="json")
+        content["problem"]["split"] = self._split
+        content["budget"]["first_rung"] = self.first_rung
+        parameters = self.search_space().parameters
+        content["space"] = {name: value.to_yaml() for name, value in parameters.items()}
+        if self.study_url:
+            content["study_url"] = _masked(self.study_url)
+        return content
+
+    @property
+    def _task(self) -> Task:
+        return TASKS[self.problem.task]
+
+    @property
+    def _split(self) -> str | None:
+        return self.problem.split or (self._task.splits[0] if self._task.splits else None)
+
+    def _problem_conflicts(self) -> list[str]:
+        task, problem = self._task, self.problem
+        problems = []
+        if task.kind == "regression" and problem.ways is not None:
+            problems.append(
+                f"problem.ways: {problem.ways}: {task.name} has no classes; leave it out"
+            )
+        if task.kind == "classification" and problem.ways is None:
+            problems.append(
+                f"problem.ways: null: {task.name} needs the classes of an episode, such as 5"
+            )
+        if problem.split is not None and problem.split not in task.splits:
+            right = nearest(problem.split, task.splits) if task.splits else "leave it out"
+            problems.append(
+                f"problem.split: {problem.split!r}: {task.name} has no such split: {right}"
+            )
+        if task.name not in IMAGE_TASKS:
+            problems += [
+                f"networks: {network!r}: needs images, and {task.name} has none"
+                for network in self.networks
+                if network in IMAGE_NETWORKS
+            ]
+        return problems
+
+    def _budget_conflicts(self) -> list[str]:
+        budget = self.budget
+        problems = []
+        if budget.trials is None and budget.time_limit is None:
+            problems.append("budget.trials: null: give a number of trials, or a time_limit")
+        if budget.first_rung is not None and budget.first_rung > budget.episodes:
+            problems.append(
+                f"budget.first_rung: {budget.first_rung}: "
+                f"must be at most budget.episodes, {budget.episodes}"
+            )
+        return problems
+
+    def _space_conflicts(self) -> list[str]:
+        problems = []
+        overrides: dict[str, Parameter] = {}
+        for name, value in self.space.items():
+            try:
+                overrides[name] = parse(value)
+            except SpaceError as error:
+                problems.append(f"space.{name}: {error}")
+        try:
+            SearchSpace(self.algorithms, self.networks, self._task.kind, overrides)
+        except SpaceError as error:
+            problems += [f"space.{line}" for line in str(error).splitlines()]
+        return problems
+
+
+def _masked(url: str) -> str:
+    """Replace a password, whether before the host or as a parameter of the connection."""
+    url = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)
+
+
+def parse_spec(content: Mapping[str, Any]) -> Spec:
+    """Validate a raw mapping. Raises UserError with one line a problem."""
+    try:
+        return Spec.model_validate(dict(content))
+    except ValidationError as error:
+        raise UserError("\n".join(spec_errors.lines(error, Spec))) from None
+
+
+def load_spec(source: str | Path, overrides: Mapping[str, str] | None = None) -> Spec:
+    """Load a YAML file or a ready-made search by its name, with values set on top.
+
+    overrides: YAML values by dotted key, such as {"budget.trials": "6"}.
+    Raises UserError with one line a problem.
+    """
+    content = read_source(source)
+    set_values(content, overrides or {})
+    return parse_spec(content)
+
+
+def ready_made() -> list[tuple[str, str]]:
+    """Return the name and description of every ready-made search."""
+    return [(name, load_spec(name).description) for name in ready_made_names()]

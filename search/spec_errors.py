@@ -1,0 +1,68 @@
+"""Turns what pydantic finds wrong into lines that name the field, the value and what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from spaces.errors import nearest
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list, such as [maml, anil]",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "too_short": "a list with at least one entry",
+}
+
+
+def lines(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return one line a problem; `model` is what was being validated."""
+    return [_line(details, model) for details in error.errors(include_url=False)]
+
+
+def _line(details: Any, model: type[BaseModel]) -> str:
+    location: Sequence[str | int] = details["loc"]
+    if not location:
+        return str(details["ctx"]["error"])
+    key = ".".join(part for part in location if isinstance(part, str))
+    kind, value = details["type"], _shown(details["input"])
+    if kind == "extra_forbidden":
+        known = _section(model, location).model_fields
+        return f"{key}: unknown key: {nearest(str(location[-1]), known)}"
+    if kind == "missing":
+        return f"{key}: missing: a specification must have it"
+    if kind == "value_error":
+        return f"{key}: {value}: {details['ctx']['error']}"
+    if kind == "greater_than_equal":
+        return f"{key}: {value}: must be at least {details['ctx']['ge']}"
+    if kind == "less_than_equal":
+        return f"{key}: {value}: must be at most {details['ctx']['le']}"
+    if kind == "greater_than":
+        return f"{key}: {value}: must be above {details['ctx']['gt']:g}"
+    if kind in _EXPECTED:
+        return f"{key}: {value}: must be {_EXPECTED[kind]}"
+    return f"{key}: {value}: {details['msg']}"
+
+
+def _section(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel]:
+    """Return the model that the last part of a location is a key of."""
+    for part in location[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
+        model = annotation
+    return model
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "null"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

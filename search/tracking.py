@@ -1,0 +1,213 @@
+"""Writing to MLflow: an experiment per problem, a parent run per search, a child run per trial."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from search import episode_table, provenance
+from search.atomic_file import write_atomically
+from search.config import Config, Problem
+from search.episode_metrics import Row, episode_metrics
+from search.errors import FailedError, UserError
+from search.run_params import to_params
+from search.tracking_client import connect, explained, is_server, mask, resolve_uri
+from search.tracking_reader import find_search
+from search.trial_folder import TrialFolder
+
+Kind = Literal["trial", "confirmation", "train"]
+State = Literal["COMPLETE", "PRUNED", "FAIL"]
+
+METRICS_PER_BATCH = 1000
+REASON_CHARACTERS = 4000
+RUN_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+
+log = logging.getLogger("metasweep")
+
+
+class Tracker:
+    """Writes to the MLflow store at `uri`, always named, never mlflow's global one.
+
+    artifact_root: where a database store keeps the artifacts of new experiments; a tracking server
+        decides for itself.
+    Methods raise FailedError when the store fails, but for `publish` and `finish_trial`: they log a
+    warning and return False, so that a server that is down does not cost a trial.
+    """
+
+    def __init__(self, uri: str | None = None, artifact_root: Path | None = None):
+        self.uri = resolve_uri(uri)
+        self._artifact_root = artifact_root
+        self._connected: MlflowClient | None = None
+
+    @property
+    def _client(self) -> MlflowClient:
+        if self._connected is None:
+            self._connected = connect(self.uri)
+        return self._connected
+
+    def start_search(self, problem: Problem, name: str, spec: Mapping[str, Any], seed: int) -> str:
+        """Open the parent run of a new search; return its run id.
+
+        spec: the resolved specification, kept as the artifact `spec.yaml`.
+        Raises UserError when the name is unfit or in use.
+        """
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise UserError(f"search name {name!r}: use letters, digits, '-', '_' and '.' only")
+        with explained(self.uri):
+            existing = find_search(self._client, name)
+            if existing is not None:
+                raise UserError(
+                    f"search name {name!r}: in use by another search (run {existing}); give "
+                    f"another --name, or go on with that one: metasweep resume {name}"
+                )
+            tags = {"metasweep.kind": "search", "metasweep.search": name}
+            tags |= _origin(problem) | {"metasweep.seed": str(seed)}
+            run_id = self._create_run(problem, name, tags)
+            self._client.log_dict(run_id, dict(spec), "spec.yaml")
+        return run_id
+
+    def start_trial(
+        self,
+        config: Config,
+        kind: Kind,
+        number: int,
+        *,
+        search_name: str = "",
+        search_run_id: str | None = None,
+        of_run: str | None = None,
+    ) -> str:
+        """Open the run of one trial, with its full configuration; return its run id.
+
+        search_run_id: the parent; None for a training outside of any search.
+        of_run: the run that a confirmation repeats with a fresh seed.
+        """
+        tags = {
+            "metasweep.kind": kind,
+            "metasweep.trial": str(number),
+            "metasweep.algorithm": config.algorithm,
+            "metasweep.network": config.network,
+            "metasweep.seed": str(config.seed),
+        } | _origin(config.problem)
+        if search_name:
+            tags["metasweep.search"] = search_name
+        if search_run_id is not None:
+            tags["mlflow.parentRunId"] = search_run_id
+        if of_run is not None:
+            tags["metasweep.of_run"] = of_run
+        name = f"{kind}-{number:03d}-{config.algorithm}-{config.network}"
+        if kind == "confirmation":
+            name += f"-seed-{config.seed}"
+        params = [Param(key, value) for key, value in to_params(config).items()]
+        with explained(self.uri):
+            run_id = self._create_run(config.problem, name, tags)
+            self._client.log_batch(run_id, params=params)
+            self._client.log_dict(run_id, config.to_dict(), "config.json")
+        return run_id
+
+    def publish(self, run_id: str, folder: TrialFolder, config: Config) -> bool:
+        """Send the sealed episodes that were not sent yet; return whether all of them are there.
+
+        Sending the same shard again leaves no second trace: time stamps are the start of the run
+        plus the step in milliseconds, and MLflow drops rows that are equal in everything.
+        """
+        ledger = folder.path / "published.json"
+        published = json.loads(ledger.read_text()) if ledger.exists() else {}
+        sent: dict[str, str] = published.get(run_id, {})
+        try:
+            for shard in folder.shards:
+                if sent.get(shard.name) == shard.sha256:
+                    continue
+                path = folder.shard_path(shard)
+                rows = episode_metrics(episode_table.read([path]), config)
+                with explained(self.uri):
+                    self._log_metrics(run_id, rows)
+                    self._client.log_artifact(run_id, str(path), "episodes")
+                sent[shard.name] = shard.sha256
+                write_atomically(ledger, json.dumps({run_id: sent}).encode())
+        except FailedError as error:
+            log.warning("%s\nThe episodes stay in %s and are sent later.", error, folder.path)
+            return False
+        return True
+
+    def finish_trial(
+        self, run_id: str, state: State, reason: str = "", summaries: Mapping[str, float] = {}
+    ) -> bool:
+        """Close a trial's run; return whether the store has taken it. May be called again.
+
+        state: what the trial is to the study. A pruned run is FINISHED to MLflow; the tag tells.
+        summaries: logged as `summary/<name>` where finite.
+        """
+        tags: dict[str, str] = {"metasweep.state": state}
+        if reason:
+            tags["metasweep.reason"] = mask(reason, self.uri)[:REASON_CHARACTERS]
+        rows = (Row(f"summary/{name}", float(value), 0) for name, value in summaries.items())
+        try:
+            with explained(self.uri):
+                self._log_metrics(run_id, (row for row in rows if math.isfinite(row.value)))
+                self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+                self._client.set_terminated(run_id, RUN_STATUS[state])
+        except FailedError as error:
+            log.warning("%s\nRun %s could not be closed as %s.", error, run_id, state)
+            return False
+        return True
+
+    def finish_search(self, run_id: str, state: State, artifacts: Path | None = None) -> None:
+        """Close a search's run with all files in the folder `artifacts`."""
+        with explained(self.uri):
+            if artifacts is not None:
+                self._client.log_artifacts(run_id, str(artifacts))
+            self._client.set_tag(run_id, "metasweep.state", state)
+            self._client.set_terminated(run_id, RUN_STATUS[state])
+
+    def _create_run(self, problem: Problem, name: str, tags: Mapping[str, str]) -> str:
+        tags = {**tags, "metasweep.state": "RUNNING"}
+        run = self._client.create_run(self._experiment_id(problem), run_name=name, tags=tags)
+        return run.info.run_id
+
+    def _experiment_id(self, problem: Problem) -> str:
+        location = None
+        if self._artifact_root is not None and not is_server(self.uri):
+            location = (self._artifact_root / problem.name).absolute().as_uri()
+        experiment = self._client.get_experiment_by_name(problem.name)
+        if experiment is None:
+            try:
+                return self._client.create_experiment(problem.name, artifact_location=location)
+            except MlflowException as error:
+                # Another process may have created it since we looked.
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                experiment = self._client.get_experiment_by_name(problem.name)
+        if experiment.lifecycle_stage == "deleted":
+            raise FailedError(
+                f"experiment {problem.name!r} was deleted in MLflow: bring it back with "
+                f"`mlflow experiments restore -x {experiment.experiment_id}`, "
+                "or remove it for good with `mlflow gc`"
+            )
+        return experiment.experiment_id
+
+    def _log_metrics(self, run_id: str, rows: Iterable[Row]) -> None:
+        start = self._client.get_run(run_id).info.start_time
+        metrics = (Metric(row.key, row.value, start + row.step, row.step) for row in rows)
+        while batch := list(islice(metrics, METRICS_PER_BATCH)):
+            self._client.log_batch(run_id, metrics=batch)
+
+
+def _origin(problem: Problem) -> dict[str, str]:
+    """Return the tags that say what was judged, and by which code on which machine."""
+    return {
+        "metasweep.problem_hash": problem.hash,
+        "metasweep.data_digest": problem.data_digest,
+        "metasweep.git_commit": provenance.git_commit() or "unknown",
+        "metasweep.versions": json.dumps(provenance.versions()),
+        "metasweep.hardware": provenance.hardware(),
+    }

@@ -1,0 +1,152 @@
+"""Reaching an MLflow store: which one, whether it answers, and errors that a user can act on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+# Read when mlflow is imported. A trial must neither report its user's habits to anyone, nor print
+# addresses, nor wait the 4 minutes that seven retries take: what is not sent waits on disk.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+import sqlalchemy
+from mlflow import MlflowClient
+
+from search.errors import FailedError, UserError
+
+CONNECT_SECONDS = 5
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SERVERS = ("http", "https")
+
+for chatty in ("alembic", "mlflow.store.db.utils"):
+    logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def resolve_uri(uri: str | None = None) -> str:
+    """Return the tracking URI to use, with no part that depends on the current folder.
+
+    The argument, else MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db` in the current folder. Trials
+    run in folders of their own, so that a relative path would scatter databases.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if uri.startswith("sqlite:///"):
+        return "sqlite:///" + str(Path(uri.removeprefix("sqlite:///")).expanduser().absolute())
+    if "://" not in uri and not uri.startswith(("file:", "databricks")):
+        return Path(uri).expanduser().absolute().as_uri()
+    return uri
+
+
+def is_server(uri: str) -> bool:
+    """Say whether a tracking server stands behind a URI, which keeps artifacts by itself."""
+    return urlsplit(uri).scheme in SERVERS
+
+
+def mask(text: str, uri: str) -> str:
+    """Return `text` without the password that `uri` may hold, as written or decoded."""
+    password = urlsplit(uri).password
+    if password:
+        # The longer first: the decoded form may be part of the one in the URI.
+        for secret in sorted({password, unquote(password)}, key=len, reverse=True):
+            text = text.replace(f":{secret}@", ":***@")
+            if len(secret) > 3:
+                text = text.replace(secret, "***")
+    return text
+
+
+def connect(uri: str) -> MlflowClient:
+    """Return a client of a store that was just seen to answer.
+
+    Raises FailedError within seconds when it cannot be reached, naming it (a password is masked)
+    and what to do.
+    """
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    with explained(uri):
+        if scheme in DATABASES:
+            _open_database(uri)
+        with _impatient():
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+    return client
+
+
+def check(uri: str) -> None:
+    """Fail fast, as `connect` does, when a store cannot be reached."""
+    connect(uri)
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn what mlflow, its database or its transport raises into a FailedError, masked."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # Anything: drivers and artifact stores (S3, ...) raise kinds of their own.
+        # `from None`: the chained error would print the password again.
+        raise FailedError(
+            f"tracking URI {mask(uri, uri)}: {mask(_gist(error), uri)}\n{_advice(uri)}"
+        ) from None
+
+
+def _open_database(uri: str) -> None:
+    """Connect once: mlflow itself retries for 100 s before it gives up on a database."""
+    url = sqlalchemy.make_url(uri)
+    options = {}
+    if url.get_backend_name() == "sqlite":
+        if url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    elif url.get_backend_name() in ("postgresql", "mysql"):
+        options["connect_timeout"] = CONNECT_SECONDS
+    engine = sqlalchemy.create_engine(url, connect_args=options)
+    try:
+        sqlalchemy.inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Make mlflow's requests give up after one retry and a few seconds."""
+    short = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(CONNECT_SECONDS),
+    }
+    before = {key: os.environ[key] for key in short}
+    os.environ.update(short)
+    try:
+        yield
+    finally:
+        os.environ.update(before)
+
+
+def _gist(error: Exception) -> str:
+    """Return the innermost cause that libraries wrap in paragraphs, in one line."""
+    text = str(error).strip() or type(error).__name__
+    if "NameResolutionError" in text or "Failed to resolve" in text:
+        return "its host name is not known"
+    if "refused" in text.lower():
+        return "connection refused"
+    if "timed out" in text.lower() or "timeout" in text.lower():
+        return "no answer in time"
+    first_sentence = text.splitlines()[0].partition(". ")[0]
+    return re.sub(r"^\(\w+(\.\w+)*\) ", "", first_sentence)[:200]
+
+
+def _advice(uri: str) -> str:
+    if is_server(uri):
+        return "Start the server (mlflow server), or correct --tracking-uri or MLFLOW_TRACKING_URI."
+    if uri.startswith("sqlite"):
+        return "Give a writable SQLite file that MLflow made, or a new one: sqlite:///mlflow.db."
+    if urlsplit(uri).scheme.partition("+")[0] in DATABASES:
+        return "See that it is up, that its driver is installed, and that the URI is right."
+    return "Give a database (sqlite:///mlflow.db) or a server (http://host:5000)."

@@ -1,0 +1,188 @@
+"""Reading from MLflow what `search.tracking` wrote there."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from search import episode_table
+from search.config import Config, Metric
+from search.errors import FailedError, UserError
+from search.run_params import from_params
+from search.tracking_client import connect, explained, resolve_uri
+
+PAGE = 1000
+KINDS = ("trial", "confirmation", "train")
+INTERVAL = ("mean", "ci95_low", "ci95_high", "n")
+SUMMARIES = (
+    *(f"validation_{part}" for part in INTERVAL),
+    *(f"test_{part}" for part in INTERVAL),
+    *("episodes", "train_seconds", "peak_memory_mb", "adaptation_ms"),
+)
+TAGS = (
+    "kind",
+    "search",
+    "trial",
+    "state",
+    "reason",
+    "problem_hash",
+    "algorithm",
+    "network",
+    "seed",
+    "of_run",
+)
+COLUMNS = ("run_id", "started", *TAGS, "params", *SUMMARIES)
+
+
+class Reader:
+    """Reads the MLflow store at `uri`. Methods raise FailedError when the store fails."""
+
+    def __init__(self, uri: str | None = None):
+        self.uri = resolve_uri(uri)
+        self._client = connect(self.uri)
+
+    def find_search(self, name: str) -> str | None:
+        """Return the run id of the search with this name, or None."""
+        with explained(self.uri):
+            return find_search(self._client, name)
+
+    def trials(self, name: str) -> pd.DataFrame:
+        """Return the runs below a search, or of all searches and trainings of a problem.
+
+        name: a search; else a problem, which is an experiment. A search goes first.
+        One row a run, in the order they were started: `run_id`, `started` (ms since 1970), `kind`,
+        `search`, `trial`, `state`, `reason`, `problem_hash`, `algorithm`, `network`, `seed`,
+        `of_run`, `params` (dict of str), and the summaries by name (NaN where not logged).
+        Raises UserError when there is neither a search nor a problem of this name.
+        """
+        with explained(self.uri):
+            search_run = find_search(self._client, name)
+            if search_run is not None:
+                parent = self._client.get_run(search_run)
+                runs = _search_runs(
+                    self._client,
+                    [parent.info.experiment_id],
+                    f"tags.`mlflow.parentRunId` = '{search_run}'",
+                )
+            else:
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise UserError(self._unknown(name))
+                runs = _search_runs(self._client, [experiment.experiment_id])
+        rows = [_row(run) for run in runs if run.data.tags.get("metasweep.kind") in KINDS]
+        frame = pd.DataFrame(rows, columns=list(COLUMNS))
+        return frame.sort_values(["started", "trial"], kind="stable", ignore_index=True)
+
+    def config(self, run_id: str) -> Config:
+        """Return the configuration of a trial's run."""
+        with explained(self.uri):
+            run = self._client.get_run(run_id)
+        try:
+            return from_params(run.data.params)
+        except (KeyError, TypeError) as error:
+            raise FailedError(
+                f"run {run_id}: its parameters are not a configuration of metasweep ({error})"
+            ) from error
+
+    def provenance(self, run_id: str) -> dict[str, Any]:
+        """Return where a run's numbers come from: run, search, code, packages, hardware, data."""
+        with explained(self.uri):
+            run = self._client.get_run(run_id)
+        tags = run.data.tags
+        started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+        return {
+            "run_id": run_id,
+            "search": tags.get("metasweep.search"),
+            "date": started.isoformat(timespec="seconds"),
+            "git_commit": tags.get("metasweep.git_commit"),
+            "versions": json.loads(tags.get("metasweep.versions", "{}")),
+            "hardware": tags.get("metasweep.hardware"),
+            "data_digest": tags.get("metasweep.data_digest"),
+        }
+
+    def test_values(self, run_id: str, metric: Metric) -> pd.Series:
+        """Return a run's metric after adaptation on each meta-test episode, by episode index."""
+        with explained(self.uri):
+            history = self._client.get_metric_history(run_id, f"episode/test/{metric}_after")
+        values = {point.step: point.value for point in history}
+        return pd.Series(values, dtype=float).sort_index()
+
+    def episodes(self, run_id: str) -> pd.DataFrame:
+        """Return a run's episode table (columns: `search.episode_table`), from its artifacts."""
+        with tempfile.TemporaryDirectory() as folder, explained(self.uri):
+            shards = [
+                Path(self._client.download_artifacts(run_id, info.path, folder))
+                for info in self._client.list_artifacts(run_id, "episodes")
+                if info.path.endswith(".parquet")
+            ]
+            return episode_table.read(sorted(shards))
+
+    def _unknown(self, name: str) -> str:
+        experiments = self._client.search_experiments()
+        searches = _search_runs(
+            self._client,
+            [experiment.experiment_id for experiment in experiments],
+            "tags.`metasweep.kind` = 'search'",
+        )
+        names = {run.data.tags["metasweep.search"] for run in searches}
+        names |= {experiment.name for experiment in experiments} - {"Default"}
+        if not names:
+            return f"no search or problem named {name!r}: nothing was recorded there yet"
+        near = difflib.get_close_matches(name, names, n=3) or sorted(names)[:10]
+        return f"no search or problem named {name!r}; there is {', '.join(near)}"
+
+
+def find_search(client: MlflowClient, name: str) -> str | None:
+    """Return the run id of the search with this name, or None."""
+    if not re.fullmatch(r"[\w.-]+", name):
+        return None
+    found = _search_runs(
+        client,
+        [experiment.experiment_id for experiment in client.search_experiments()],
+        f"tags.`metasweep.kind` = 'search' and tags.`metasweep.search` = '{name}'",
+    )
+    return found[0].info.run_id if found else None
+
+
+def _search_runs(client: MlflowClient, experiments: list[str], query: str = "") -> list[Run]:
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            experiments,
+            query,
+            max_results=PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags = run.data.tags
+    row: dict[str, Any] = {name: tags.get(f"metasweep.{name}", "") for name in TAGS}
+    row |= {"run_id": run.info.run_id, "started": run.info.start_time, "params": run.data.params}
+    row |= {name: _number(run.data.metrics.get(f"summary/{name}")) for name in SUMMARIES}
+    row |= {name: int(row[name] or -1) for name in ("trial", "seed")}
+    return row
+
+
+def _number(value: float | None) -> float:
+    """Return a metric's value; MLflow's databases hold infinity as the largest float."""
+    if value is None:
+        return math.nan
+    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value

@@ -1,0 +1,67 @@
+"""Training one configuration outside of any search, recorded as a trial is."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from episodes.episode import TaskDistribution
+from search.atomic_file import write_atomically
+from search.config import Config
+from search.errors import FailedError
+from search.jobs import Progress
+from search.run_job import run_job
+from search.study import State
+from search.tracking import Tracker
+from search.tracking_client import mask
+from search.trial_folder import TrialFolder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: its run, its folder, which holds the checkpoint, and its last word."""
+
+    config: Config
+    run_id: str
+    folder: TrialFolder
+    progress: Progress
+
+
+def train_recorded(
+    config: Config,
+    distribution: TaskDistribution,
+    tracker: Tracker,
+    storage: Path,
+    listen: Callable[[Progress], None],
+) -> Trained:
+    """Train a configuration to its end, in a folder of its own under `<storage>/train`.
+
+    An interrupted training goes on where it was, and a finished one is not run again. Raises
+    FailedError when it diverges or fails, with the reason.
+    """
+    folder = TrialFolder(storage.expanduser().absolute() / "train" / config.hash)
+    run_id = _run_of(config, tracker, folder.path)
+    publish = functools.partial(tracker.publish, run_id, config=config)
+    progress = Progress("failed", 0, reason="nothing was trained")
+    for progress in run_job(config, distribution, folder, publish):
+        listen(progress)
+    state: State = "COMPLETE" if progress.phase == "final" else "FAIL"
+    tracker.finish_trial(run_id, state, progress.reason, progress.summaries)
+    if state == "FAIL":
+        raise FailedError(f"seed {config.seed}: {progress.phase}: {progress.reason}")
+    return Trained(config, run_id, folder, progress)
+
+
+def _run_of(config: Config, tracker: Tracker, folder: Path) -> str:
+    """Return the MLflow run of this folder in this store, a new one the first time."""
+    file = folder / "runs.json"
+    runs: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    store = mask(tracker.uri, tracker.uri)
+    if store not in runs:
+        folder.mkdir(parents=True, exist_ok=True)
+        runs[store] = tracker.start_trial(config, "train", 0)
+        write_atomically(file, json.dumps(runs).encode())
+    return runs[store]

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from episodes.episode import Episodes, Split
+from search import training
+from search.config import Config
+from search.jobs import Job, Progress
+from search.run_job import SEAL_SECONDS, run_job
+from search.trial_folder import TrialFolder
+from tests.search.small_runs import NoisyPrototypes, distribution, small_config
+
+CONFIG = small_config("pretrain", "classification", rungs=(8, 16))
+
+
+class Published:
+    """Notes how many episodes were sealed whenever they are to be published."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def __call__(self, folder: TrialFolder) -> None:
+        self.rows.append(len(folder.table()))
+
+
+@pytest.fixture
+def every_batch_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)
+
+
+def start(
+    path: Path,
+    source: NoisyPrototypes | None = None,
+    config: Config = CONFIG,
+    publish: Callable[[TrialFolder], object] = lambda folder: None,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> Iterator[Progress]:
+    source = source or NoisyPrototypes()
+    return run_job(config, source, TrialFolder(path), publish, clock)
+
+
+def table(path: Path) -> pd.DataFrame:
+    """Return the sealed episodes without what was measured by a clock, lists as text."""
+    frame = TrialFolder(path).table().drop(columns="seconds")
+    for name in ("classes", "loss_curve", "accuracy_curve"):
+        frame[name] = [str(np.asarray(value).tolist()) for value in frame[name]]
+    return frame
+
+
+class Failing(NoisyPrototypes):
+    """Works for some calls, then raises."""
+
+    def __init__(self, error: Exception, calls: int = 0) -> None:
+        self.error, self.left = error, calls
+
+    def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return super().sample(split, seed, indices)
+
+
+def test_a_job_runs_to_its_end_and_seals_every_episode(tmp_path: Path) -> None:
+    published = Published()
+    told = list(start(tmp_path, publish=published))
+    assert [(p.phase, p.episodes) for p in told if p.phase != "train"] == [
+        ("rung", 8),
+        ("rung", 16),
+        ("final", 24),
+    ]
+    counts = TrialFolder(tmp_path).table()["split"].value_counts().to_dict()
+    assert counts == {"train": 24, "rung": 2 * 4, "validation": 5, "test": 6}
+    assert published.rows == [8 + 4, 16 + 8, 24 + 8 + 5 + 6]
+
+
+def test_progress_tells_the_values_so_far(tmp_path: Path) -> None:
+    told = [p for p in start(tmp_path) if p.phase != "train"]
+    values = [p.value for p in told]
+    assert [entry["value"] for entry in told[-1].history] == values
+    final = told[-1].summaries
+    assert final["validation_mean"] == values[-1]
+    assert (final["validation_n"], final["test_n"], final["episodes"]) == (5, 6, 24)
+    assert final["test_ci95_low"] <= final["test_mean"] <= final["test_ci95_high"]
+    assert all(math.isfinite(value) for value in final.values())
+    assert Progress.from_json(told[-1].to_json()) == told[-1]
+
+
+@pytest.mark.usefixtures("every_batch_reports")
+@pytest.mark.parametrize("reports", range(1, 9))
+@pytest.mark.parametrize("tick", [0.0, SEAL_SECONDS], ids=["sealed-at-rungs", "sealed-often"])
+def test_an_interrupted_job_ends_with_the_table_of_an_uninterrupted_one(
+    tmp_path: Path, reports: int, tick: float
+) -> None:
+    whole = list(start(tmp_path / "whole"))
+    assert len(whole) == 9  # two batches before each of two rungs and the end
+    ticks = itertools.count()
+    interrupted = start(tmp_path / "parts", clock=lambda: tick * next(ticks))
+    for _ in range(reports):
+        next(interrupted)
+    del interrupted  # as when a process is killed: what was not sealed is gone
+    *_, last = start(tmp_path / "parts")
+    assert last.history == whole[-1].history
+    pd.testing.assert_frame_equal(table(tmp_path / "parts"), table(tmp_path / "whole"))
+
+
+@pytest.mark.usefixtures("every_batch_reports")
+def test_a_job_goes_on_from_what_it_has_sealed(tmp_path: Path) -> None:
+    told = start(tmp_path)
+    while next(told).phase != "rung":
+        pass
+    again = [p.episodes for p in start(tmp_path)]
+    assert min(again) > 8
+
+
+@pytest.mark.usefixtures("every_batch_reports")
+def test_long_stretches_of_training_are_sealed_on_the_way(tmp_path: Path) -> None:
+    published = Published()
+    ticks = itertools.count()
+    told = start(tmp_path, publish=published, clock=lambda: SEAL_SECONDS * next(ticks))
+    assert [next(told).phase for _ in range(2)] == ["train", "train"]
+    assert published.rows == [5, 8]
+
+
+@pytest.mark.usefixtures("every_batch_reports")
+def test_between_two_seals_nothing_is_written(tmp_path: Path) -> None:
+    published = Published()
+    told = start(tmp_path, publish=published, clock=lambda: SEAL_SECONDS / 2)
+    next(told)
+    assert published.rows == []
+    assert TrialFolder(tmp_path).shards == ()
+
+
+def test_a_job_that_has_ended_tells_its_result_without_training(tmp_path: Path) -> None:
+    *_, last = start(tmp_path)
+    published = Published()
+    broken = Failing(AssertionError("drawn again"))
+    assert list(start(tmp_path, broken, publish=published)) == [last]
+    assert published.rows == [24 + 8 + 5 + 6]
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "reptile"])
+def test_a_divergence_keeps_its_episodes_and_is_told_again(tmp_path: Path, algorithm: str) -> None:
+    config = small_config(algorithm, inner_lr=1e20)
+
+    def run() -> list[Progress]:
+        folder = TrialFolder(tmp_path)
+        return list(run_job(config, distribution("regression"), folder, lambda folder: None))
+
+    *_, last = run()
+    assert last.phase == "diverged"
+    assert last.reason.startswith("training loss is")
+    assert not np.isfinite(TrialFolder(tmp_path).table()["loss_after"]).all()
+    (again,) = run()
+    assert (again.phase, again.reason, again.history) == ("diverged", last.reason, last.history)
+
+
+def test_an_exception_fails_the_job_and_leaves_its_traceback(tmp_path: Path) -> None:
+    (only,) = start(tmp_path, Failing(RuntimeError("no such disk\nmore")))
+    assert only.phase == "failed"
+    assert only.reason.startswith("RuntimeError: no such disk (traceback: ")
+    text = (tmp_path / "error.txt").read_text()
+    assert "Traceback" in text
+    assert "in sample" in text
+    assert str(tmp_path / "error.txt") in only.reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+    ids=["device", "host", "allocator"],
+)
+def test_lack_of_memory_is_told_apart(tmp_path: Path, error: Exception) -> None:
+    (only,) = start(tmp_path, Failing(error))
+    assert only.phase == "out_of_memory"
+    assert only.reason.startswith(f"out of memory: {type(error).__name__}")
+    assert only.ended
+
+
+def test_a_failure_keeps_what_was_sealed_and_can_be_tried_again(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    *_, failed = start(parts, Failing(OSError("gone"), calls=5))
+    assert failed.phase == "failed"
+    assert len(TrialFolder(parts).table()) > 0
+    *_, last = start(parts)
+    assert last.phase == "final"
+    list(start(whole))
+    pd.testing.assert_frame_equal(table(parts), table(whole))
+
+
+def test_the_folder_of_another_configuration_is_not_touched(tmp_path: Path) -> None:
+    list(start(tmp_path))
+    before = table(tmp_path)
+    (only,) = start(tmp_path, config=small_config("anil", "classification"))
+    assert only.phase == "failed"
+    assert "belongs to another configuration" in only.reason
+    pd.testing.assert_frame_equal(table(tmp_path), before)
+
+
+def test_a_job_travels_as_text() -> None:
+    job = Job("confirmation", 7, CONFIG, "run", "/somewhere")
+    assert Job.from_json(job.to_json()) == job
+    assert job.name == "confirm-007-seed-1"
+    progress = Progress("train", 3)
+    again = Progress.from_json(progress.to_json())
+    assert math.isnan(again.value)
+    assert not again.ended

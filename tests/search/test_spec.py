@@ -1,0 +1,287 @@
+"""The specification: what it means, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from episodes import TASKS, load
+from search.errors import UserError
+from search.spec import IMAGE_TASKS, Spec, load_spec, parse_spec, ready_made
+from search.spec_source import ready_made_names
+from spaces.parameter import Fixed, Float
+
+SMALLEST: dict[str, Any] = {
+    "name": "mine",
+    "problem": {"task": "sinusoid", "shots": 10, "query_shots": 10},
+    "algorithms": ["maml"],
+    "networks": ["mlp"],
+    "budget": {"trials": 4, "episodes": 900},
+}
+OMNIGLOT = {"task": "omniglot", "shots": 1, "query_shots": 15, "ways": 5}
+
+
+def spec(**changes: Any) -> Spec:
+    return parse_spec(SMALLEST | changes)
+
+
+@pytest.mark.parametrize("name", ready_made_names())
+def test_a_ready_made_search_is_valid_and_names_itself(name: str) -> None:
+    loaded = load_spec(name)
+    assert loaded.name == name
+    assert not loaded.problem.transductive
+    assert set(loaded.algorithms) >= {"maml", "fomaml", "reptile", "anil", "meta-sgd", "pretrain"}
+
+
+def test_ready_made_searches_are_listed_with_a_line_each() -> None:
+    listed = ready_made()
+    assert [name for name, _ in listed] == ready_made_names()
+    assert all(line and "\n" not in line for _, line in listed)
+
+
+def test_defaults_are_filled_in() -> None:
+    smallest = spec()
+    assert smallest.first_rung == 100
+    assert smallest.rungs() == (100, 300)
+    assert smallest.concurrency == "auto"
+    assert (smallest.confirmation.best, smallest.confirmation.seeds) == (3, 2)
+    assert (smallest.resources.cpu, smallest.resources.gpu) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "rungs"),
+    [
+        ({"episodes": 20000, "first_rung": 2500}, (2500, 7500)),
+        ({"episodes": 7500, "first_rung": 2500}, (2500,)),
+        ({"episodes": 2500, "first_rung": 2500}, ()),
+        ({"episodes": 100, "first_rung": 10, "reduction_factor": 2}, (10, 20, 40, 80)),
+        ({"episodes": 3}, (1,)),
+    ],
+)
+def test_rungs_grow_by_the_reduction_factor_and_stay_below_the_end(
+    budget: dict[str, Any], rungs: tuple[int, ...]
+) -> None:
+    assert spec(budget={"trials": 1} | budget).rungs() == rungs
+
+
+def test_the_problem_carries_everything_that_makes_trials_comparable() -> None:
+    evaluation = {"seed": 7, "rung_episodes": 20, "ranking_episodes": 60, "test_episodes": 100}
+    problem = spec(problem=OMNIGLOT | {"evaluation": evaluation}).problem_for("abc")
+    assert problem.name == "omniglot-5way-1shot"
+    assert (problem.kind, problem.split, problem.data_digest) == (
+        "classification",
+        "vinyals",
+        "abc",
+    )
+    assert (problem.evaluation_seed, problem.rung_episodes) == (7, 20)
+    assert (problem.ranking_episodes, problem.test_episodes) == (60, 100)
+    assert spec().problem_for("abc").split is None
+
+
+def test_a_split_left_out_is_the_same_problem_as_the_default_one() -> None:
+    named = spec(problem=OMNIGLOT | {"split": "vinyals"})
+    assert named.problem_for("abc").hash == spec(problem=OMNIGLOT).problem_for("abc").hash
+
+
+def test_overrides_reach_the_search_space() -> None:
+    space = spec(
+        space={
+            "*/inner_steps_evaluation": 5,
+            "maml/inner_lr": {"low": 0.001, "high": 0.1, "log": True},
+        }
+    ).search_space()
+    assert space.parameters["maml/inner_steps_evaluation"] == Fixed(5)
+    assert space.parameters["maml/inner_lr"] == Float(0.001, 0.1, log=True)
+
+
+@pytest.mark.parametrize("name", ready_made_names())
+def test_a_resolved_specification_is_json_and_a_specification(name: str) -> None:
+    resolved = load_spec(name).resolved()
+    again = parse_spec(json.loads(json.dumps(resolved)))
+    assert again.resolved() == resolved
+    assert again.search_space().parameters == load_spec(name).search_space().parameters
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://sweep:secret@head:5432/optuna", "postgresql://sweep:***@head:5432/optuna"),
+        ("postgresql://sweep:se/cret@head/optuna", "postgresql://sweep:***@head/optuna"),
+        ("postgresql:///optuna?password=secret&user=a", "postgresql:///optuna?password=***&user=a"),
+        ("postgresql://head:5432/optuna", "postgresql://head:5432/optuna"),
+        ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
+    ],
+)
+def test_a_resolved_specification_holds_no_password(url: str, shown: str) -> None:
+    assert spec(study_url=url).resolved()["study_url"] == shown
+
+
+def test_values_set_on_top_are_validated_with_the_rest() -> None:
+    changed = load_spec("sinusoid", {"budget.trials": "6", "budget.time_limit": "8m", "seed": "3"})
+    assert (changed.budget.trials, changed.budget.time_limit, changed.seed) == (6, 480.0, 3)
+    with pytest.raises(UserError) as error:
+        load_spec("sinusoid", {"budget.trails": "6"})
+    assert str(error.value) == "budget.trails: unknown key: did you mean trials?"
+    assert error.value.exit_code == 2
+
+
+def test_trials_or_a_time_limit_is_enough() -> None:
+    assert spec(budget={"episodes": 9, "time_limit": "8m"}).budget.trials is None
+    assert spec(budget={"episodes": 9, "trials": 2}).budget.time_limit is None
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"budgett": {}}, "budgett: unknown key: did you mean budget?"),
+    (
+        {"xyz": 1},
+        "xyz: unknown key: known: algorithms, budget, concurrency, confirmation, description, "
+        "name, networks, problem, resources, seed, space, study_url",
+    ),
+    (
+        {"problem": OMNIGLOT | {"evaluation": {"sead": 1}}},
+        "problem.evaluation.sead: unknown key: did you mean seed?",
+    ),
+    (
+        {"problem": {"task": "sinusoid", "shots": 1}},
+        "problem.query_shots: missing: a specification must have it",
+    ),
+    (
+        {"name": "a b"},
+        "name: 'a b': must be at most 100 letters, digits, '.', '_' and '-', a letter or digit "
+        "first",
+    ),
+    ({"algorithms": []}, "algorithms: []: must be a list with at least one entry"),
+    ({"algorithms": "maml"}, "algorithms: 'maml': must be a list, such as [maml, anil]"),
+    (
+        {"algorithms": ["maml", "mamml"]},
+        "algorithms: 'mamml': unknown algorithm: did you mean maml?",
+    ),
+    ({"algorithms": ["maml", "maml"]}, "algorithms: ['maml', 'maml']: maml is listed twice"),
+    ({"networks": ["conv5"]}, "networks: 'conv5': unknown network: did you mean conv4?"),
+    ({"networks": ["conv4"]}, "networks: 'conv4': needs images, and sinusoid has none"),
+    ({"problem": 3}, "problem: 3: must be a mapping of keys to values"),
+    (
+        {"problem": OMNIGLOT | {"task": "omnigloot"}},
+        "problem.task: 'omnigloot': unknown task: did you mean omniglot?",
+    ),
+    ({"problem": OMNIGLOT | {"shots": 0}}, "problem.shots: 0: must be at least 1"),
+    ({"problem": OMNIGLOT | {"shots": 1.5}}, "problem.shots: 1.5: must be a whole number"),
+    ({"problem": OMNIGLOT | {"shots": True}}, "problem.shots: true: must be a whole number"),
+    ({"problem": OMNIGLOT | {"ways": 1}}, "problem.ways: 1: must be at least 2"),
+    (
+        {"problem": OMNIGLOT | {"ways": None}},
+        "problem.ways: null: omniglot needs the classes of an episode, such as 5",
+    ),
+    (
+        {"problem": SMALLEST["problem"] | {"ways": 5}},
+        "problem.ways: 5: sinusoid has no classes; leave it out",
+    ),
+    (
+        {"problem": OMNIGLOT | {"split": "vinyls"}},
+        "problem.split: 'vinyls': omniglot has no such split: did you mean vinyals?",
+    ),
+    (
+        {"problem": SMALLEST["problem"] | {"split": "lake"}},
+        "problem.split: 'lake': sinusoid has no such split: leave it out",
+    ),
+    (
+        {"problem": OMNIGLOT | {"transductive": "yes"}},
+        "problem.transductive: 'yes': must be true or false",
+    ),
+    ({"budget": {"episodes": 9, "trials": -3}}, "budget.trials: -3: must be at least 1"),
+    (
+        {"budget": {"episodes": 9, "trials": "many"}},
+        "budget.trials: 'many': must be a whole number",
+    ),
+    ({"budget": {"episodes": 9}}, "budget.trials: null: give a number of trials, or a time_limit"),
+    (
+        {"budget": {"episodes": 9, "time_limit": "soon"}},
+        'budget.time_limit: \'soon\': must be a time above 0, such as 150, "150s", "8m" or "1h30m"',
+    ),
+    (
+        {"budget": {"trials": 1, "episodes": 100, "first_rung": 101}},
+        "budget.first_rung: 101: must be at most budget.episodes, 100",
+    ),
+    (
+        {"budget": {"trials": 1, "episodes": 100, "reduction_factor": 1}},
+        "budget.reduction_factor: 1: must be at least 2",
+    ),
+    ({"concurrency": "all"}, "concurrency: 'all': must be auto, or a whole number of at least 1"),
+    ({"concurrency": True}, "concurrency: true: must be auto, or a whole number of at least 1"),
+    ({"resources": {"cpu": 0}}, "resources.cpu: 0: must be above 0"),
+    ({"resources": {"gpu": float("nan")}}, "resources.gpu: nan: must be a finite number"),
+    ({"seed": 2**32}, "seed: 4294967296: must be at most 4294967295"),
+    ({"description": 3}, "description: 3: must be text"),
+    ({"space": []}, "space: []: must be a mapping of keys to values"),
+    (
+        {"space": {"maml/inner_lr": {"low": 1, "high": 0.1}}},
+        "space.maml/inner_lr: low 1.0, high 0.1: the range is empty; low must not be above high",
+    ),
+    (
+        {"space": {"maml/inner_lr": []}},
+        "space.maml/inner_lr: []: a choice needs at least one option",
+    ),
+    (
+        {"space": {"maml/iner_lr": 0.1}},
+        "space.maml/iner_lr: unknown parameter iner_lr: did you mean inner_lr?",
+    ),
+    (
+        {"space": {"maml/inner_steps": 0}},
+        "space.maml/inner_steps: 0: must be a whole number from 1 to 1000",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG)
+def test_a_wrong_value_is_named_with_what_would_be_right(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        spec(**changes)
+    assert str(error.value) == message
+
+
+def test_every_problem_is_told_on_a_line_of_its_own() -> None:
+    with pytest.raises(UserError) as error:
+        spec(seed=-1, budget={"episodes": 0, "trials": 0})
+    assert str(error.value).splitlines() == [
+        "budget.trials: 0: must be at least 1",
+        "budget.episodes: 0: must be at least 1",
+        "seed: -1: must be at least 0",
+    ]
+    with pytest.raises(UserError) as error:
+        spec(networks=["conv4"], space={"maml/inner_lr": [], "reptil/inner_lr": 1})
+    assert str(error.value).splitlines() == [
+        "networks: 'conv4': needs images, and sinusoid has none",
+        "space.maml/inner_lr: []: a choice needs at least one option",
+        "space.reptil/inner_lr: unknown algorithm or network reptil: did you mean reptile?",
+    ]
+
+
+def test_image_tasks_are_tasks_whose_examples_are_images() -> None:
+    assert set(TASKS) >= IMAGE_TASKS
+    for name, task in TASKS.items():
+        if not task.needs_data:
+            shape = load(name, shots=1, query_shots=1).input_shape
+            assert (len(shape) == 3) == (name in IMAGE_TASKS)
+
+
+def test_a_specification_needs_no_heavy_package() -> None:
+    heavy = ("torch", "ray", "optuna", "mlflow", "pandas")
+    code = (
+        "import sys; from search.spec import load_spec; load_spec('sinusoid').search_space()\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,115 @@
+"""Reading specifications: files, ready-made searches, values set on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.errors import UserError
+from search.spec_source import LARGEST, parse_yaml, read_source, ready_made_names, set_values
+
+KNOWN = "omniglot-20way-1shot, omniglot-5way-1shot, omniglot-5way-5shot, sinusoid"
+
+
+def test_a_name_is_a_ready_made_search_whatever_lies_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sinusoid").mkdir()
+    assert read_source("sinusoid")["name"] == "sinusoid"
+    assert ", ".join(ready_made_names()) == KNOWN
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_file_is_read(tmp_path: Path, as_text: bool) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nseed: 3\n")
+    assert read_source(str(file) if as_text else file) == {"name": "mine", "seed": 3}
+
+
+def test_numbers_in_exponents_are_numbers() -> None:
+    content = parse_yaml("[1e-3, 1E+2, -2e3, 1.5e-3, 0.1, 1e, e3, 12]", "list")
+    assert content == [1e-3, 1e2, -2e3, 1.5e-3, 0.1, "1e", "e3", 12]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [a", "x, line 1: not valid YAML: expected ',' or ']', but got '<stream end>'"),
+        ("a: 1\nb: 2\na: 3", "x, line 3: not valid YAML: a is given twice"),
+        ("a: &anchor [1]\nb: *anchor", "x, line 2: not valid YAML: aliases are not allowed"),
+        (
+            "a: !!python/object/apply:os.system [echo]",
+            "x, line 1: not valid YAML: could not determine a constructor for the tag "
+            "'tag:yaml.org,2002:python/object/apply:os.system'",
+        ),
+        ("a: " + "x" * LARGEST, "x: larger than 1 MiB, which no specification is"),
+        ("[" * 5000, "x: nested too deeply"),
+        ("a: 2001-02-30", "x: not valid YAML: day is out of range for month"),
+    ],
+)
+def test_what_is_not_plain_yaml_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_yaml(text, "x")
+    assert str(error.value) == message
+
+
+def test_a_source_that_is_not_there_is_named() -> None:
+    with pytest.raises(UserError) as error:
+        read_source("./none.yaml")
+    assert str(error.value) == f"none.yaml: no such file; ready-made searches: {KNOWN}"
+    with pytest.raises(UserError) as error:
+        read_source("sinusoids")
+    assert str(error.value) == (
+        "sinusoids: no ready-made search of that name: did you mean sinusoid?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- a\n- b\n", "holds no mapping of keys to values, such as `name: my-search`"),
+        (b"", "holds no mapping of keys to values, such as `name: my-search`"),
+        (b"\xff\xfe\x00", "not a text file in UTF-8"),
+        (b"a" * (LARGEST + 1), "larger than 1 MiB, which no specification is"),
+    ],
+)
+def test_a_file_that_holds_no_specification_is_refused(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_source(file)
+    assert str(error.value) == f"{file}: {message}"
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        read_source(tmp_path)
+
+
+def test_values_are_set_at_dotted_keys() -> None:
+    content: dict[str, Any] = {"budget": {"trials": 24}, "problem": None}
+    values = {
+        "budget.trials": "6",
+        "problem.evaluation.seed": "3",
+        "space.*/inner_lr": "{low: 1e-3, high: 0.1, log: true}",
+        "budget.time_limit": "null",
+    }
+    set_values(content, values)
+    assert content == {
+        "budget": {"trials": 6, "time_limit": None},
+        "problem": {"evaluation": {"seed": 3}},
+        "space": {"*/inner_lr": {"low": 0.001, "high": 0.1, "log": True}},
+    }
+
+
+def test_a_value_has_no_keys_below_it() -> None:
+    with pytest.raises(UserError) as error:
+        set_values({"budget": {"trials": 24}}, {"budget.trials.all": "6"})
+    assert str(error.value) == (
+        "budget.trials.all: budget.trials is a single value; it has no keys below it"
+    )

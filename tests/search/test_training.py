@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from algorithms import ALGORITHMS
+from episodes.episode import Episodes, Kind, Split
+from search import training
+from search.records import EpisodeRecords
+from search.snapshot import Snapshot
+from search.training import EpisodeStream, Report, hyperparameters, meta_train
+from tests.search.small_runs import (
+    RANKING,
+    RUNG,
+    TEST,
+    NoisyPrototypes,
+    distribution,
+    small_config,
+)
+
+KINDS: tuple[Kind, ...] = ("regression", "classification")
+
+
+@pytest.fixture
+def every_batch_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)
+
+
+def rows(reports: Sequence[Report], split: str) -> list[EpisodeRecords]:
+    return [part for r in reports for part in r.records if (part.split == split).all()]
+
+
+def column(reports: Sequence[Report], split: str, name: str) -> np.ndarray:
+    return np.concatenate([getattr(part, name) for part in rows(reports, split)])
+
+
+def assert_same_run(found: Sequence[Report], expected: Sequence[Report]) -> None:
+    """To the last bit, in all but measured time and memory."""
+    assert [r.phase for r in found] == [r.phase for r in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.episodes, ours.validation, ours.test) == (
+            theirs.episodes,
+            theirs.validation,
+            theirs.test,
+        )
+        assert_same_snapshot(ours.snapshot, theirs.snapshot)
+        for part, other in zip(ours.records, theirs.records, strict=True):
+            for field in fields(EpisodeRecords):
+                if field.name != "seconds":
+                    np.testing.assert_array_equal(
+                        getattr(part, field.name), getattr(other, field.name)
+                    )
+
+
+def assert_same_snapshot(found: Snapshot, expected: Snapshot) -> None:
+    assert found.tensors.keys() == expected.tensors.keys()
+    for name, value in found.tensors.items():
+        assert torch.equal(value, expected.tensors[name]), name
+    assert found.state | {"train_seconds": 0} == expected.state | {"train_seconds": 0}
+
+
+@pytest.mark.parametrize("batch", [1, 5, 24, 100])
+def test_reports_come_at_the_rungs_and_at_the_end(batch: int) -> None:
+    config = small_config(rungs=(8, 16), meta_batch_size=batch)
+    reports = list(meta_train(config, distribution("regression")))
+    told = [(r.phase, r.episodes) for r in reports if r.phase != "train"]
+    assert told == [("rung", 8), ("rung", 16), ("final", 24)]
+    assert [entry["episodes"] for entry in reports[-1].snapshot.state["history"]] == [8, 16, 24]
+
+
+@pytest.mark.parametrize("batch", [1, 5, 24, 100])
+def test_every_training_episode_is_seen_and_recorded_once(batch: int) -> None:
+    config = small_config(meta_batch_size=batch)
+    reports = list(meta_train(config, distribution("regression")))
+    np.testing.assert_array_equal(column(reports, "train", "index"), np.arange(24))
+    seen = column(reports, "train", "episodes_seen")
+    assert (np.diff(seen) >= 0).all()
+    assert seen[-1] == 24
+
+
+def test_what_reports_hold() -> None:
+    config = small_config(kind="classification")
+    reports = list(meta_train(config, distribution("classification")))
+    rung = next(r for r in reports if r.phase == "rung")
+    final = reports[-1]
+    assert rung.validation is not None
+    assert rung.test is None
+    assert rung.validation.n == RUNG
+    assert final.validation is not None
+    assert final.test is not None
+    assert (final.validation.n, final.test.n) == (RANKING, TEST)
+    accuracy = column([final], "validation", "accuracy_after")
+    assert final.validation.mean == pytest.approx(accuracy.mean())
+    assert final.snapshot.state["history"][-1] == {"episodes": 24, "value": final.validation.mean}
+    assert final.train_seconds > 0
+    assert final.peak_memory_mb > 0
+    assert final.adaptation_ms > 0
+    assert final.reason == ""
+
+
+@pytest.mark.usefixtures("every_batch_reports")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_resumed_training_is_the_uninterrupted_one(algorithm: str, kind: Kind) -> None:
+    config = small_config(algorithm, kind)
+    uninterrupted = list(meta_train(config, distribution(kind)))
+    assert len(uninterrupted) == 8  # two batches and a rung, four batches and the end
+    for i, report in enumerate(uninterrupted):
+        resumed = meta_train(config, distribution(kind), report.snapshot)
+        assert_same_run(list(resumed), uninterrupted[i + 1 :])
+
+
+def test_time_spent_before_an_interruption_counts() -> None:
+    config = small_config()
+    first = next(meta_train(config, distribution("regression")))
+    snapshot = replace(first.snapshot, state=first.snapshot.state | {"train_seconds": 1000.0})
+    *_, last = meta_train(config, distribution("regression"), snapshot)
+    assert last.train_seconds > 1000
+
+
+@pytest.mark.usefixtures("every_batch_reports")
+def test_a_seed_repeats_a_training_and_another_one_does_not() -> None:
+    first, again, other = (
+        list(meta_train(small_config(seed=seed), distribution("regression"))) for seed in (1, 1, 2)
+    )
+    assert_same_run(again, first)
+    for split in ("train", "rung", "test"):
+        ours, theirs = (column(run, split, "loss_after") for run in (first, other))
+        assert not np.isclose(ours, theirs).any()
+    assert (column(first, "rung", "index") == column(other, "rung", "index")).all()
+
+
+@pytest.mark.usefixtures("every_batch_reports")
+@pytest.mark.parametrize("algorithm", ["maml", "reptile", "anil"])
+def test_a_training_that_diverges_says_so_and_keeps_its_episodes(algorithm: str) -> None:
+    config = small_config(algorithm, inner_lr=1e20)
+    reports = list(meta_train(config, distribution("regression")))
+    last = reports[-1]
+    assert last.phase == "diverged"
+    assert "training loss is" in last.reason
+    losses = column(reports, "train", "loss_after")
+    first = np.flatnonzero(~np.isfinite(losses))[0]
+    assert last.reason.endswith(f"at episode {first}")
+    assert all(np.isfinite(entry["value"]) for entry in last.snapshot.state["history"])
+
+
+class NoNumbersAtValidation(NoisyPrototypes):
+    """Meta-validation images are not numbers."""
+
+    def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
+        episodes = super().sample(split, seed, indices)
+        if split == "validation":
+            episodes.query.inputs[:] = np.nan
+        return episodes
+
+
+def test_a_validation_loss_that_is_not_finite_is_a_divergence() -> None:
+    *_, last = meta_train(small_config(kind="classification"), NoNumbersAtValidation())
+    assert last.phase == "diverged"
+    assert last.reason == "query loss on meta-validation is nan after 8 episodes"
+    assert len(column([last], "rung", "loss_after")) == RUNG
+    assert last.snapshot.state["history"] == []
+
+
+def test_the_formulation_of_the_configuration_is_kept() -> None:
+    config = small_config(formulation={"chunk": 2})
+    *_, last = meta_train(config, distribution("regression"))
+    assert last.snapshot.state["formulation"] == {"chunk": 2}
+    *_, whole = meta_train(small_config(), distribution("regression"))
+    assert last.test is not None
+    assert whole.test is not None
+    assert last.test.mean == pytest.approx(whole.test.mean, rel=1e-3)
+
+
+def test_hyperparameters_are_tensors_but_for_counts() -> None:
+    found = hyperparameters(small_config(), torch.device("cpu"))
+    assert isinstance(found["inner_lr"], torch.Tensor)
+    assert found["inner_steps"] == 2
+    assert isinstance(found["meta_batch_size"], int)
+    assert "outer_optimizer" not in found
+
+
+def test_the_stream_draws_ahead_what_it_would_draw_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "DRAWN_AT_ONCE", 7)
+    source = distribution("regression")
+    stream = EpisodeStream(source, seed=3)
+    for first, count in ((0, 3), (3, 3), (6, 3), (9, 20), (29, 1), (2, 4)):
+        found = stream.take(first, count)
+        expected = source.sample("train", 3, range(first, first + count))
+        assert torch.equal(found.index, expected.index)
+        assert torch.equal(found.support.inputs, expected.support.inputs)
+        assert torch.equal(found.query.targets, expected.query.targets)
+
+
+def test_maml_learns_sinusoids() -> None:
+    config = small_config(
+        settings={"width": 40, "depth": 2},
+        episodes=5000,
+        rungs=(),
+        meta_batch_size=10,
+        inner_steps=1,
+        inner_lr=0.02,
+        inner_steps_evaluation=5,
+        outer_schedule="constant",
+    )
+    config = replace(config, problem=replace(config.problem, test_episodes=200))
+    *_, last = meta_train(config, distribution("regression"))
+    after, before = (column([last], "test", f"loss_{when}").mean() for when in ("after", "before"))
+    assert after < 0.4 * before

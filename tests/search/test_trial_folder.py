@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from search import episode_table
+from search.config import Config
+from search.errors import UserError
+from search.records import EpisodeRecords
+from search.snapshot import Snapshot
+from search.trial_folder import TrialFolder
+
+MakeRecords = Callable[..., EpisodeRecords]
+
+
+def snapshot_at(episodes: int) -> Snapshot:
+    return Snapshot({"meta/weight": torch.full((2,), float(episodes))}, {"episodes": episodes})
+
+
+def seal(folder: TrialFolder, config: Config, make: MakeRecords, first: int, last: int) -> None:
+    """Seal training episodes first, ..., last - 1."""
+    folder.add([make("train", range(first, last), last)])
+    folder.seal(snapshot_at(last), config)
+
+
+def test_table_holds_every_sealed_row(
+    tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    folder = TrialFolder(tmp_path)
+    parts = [make_records("train", range(100), 100), make_records("rung", range(4), 100)]
+    folder.add(parts)
+    folder.seal(snapshot_at(100), config)
+    last = make_records("test", range(8), 900, steps=5)
+    folder.add([last])
+    assert len(folder.table()) == 104
+    folder.seal(snapshot_at(900), config)
+
+    table = TrialFolder(tmp_path).table()
+    assert list(table.columns) == list(episode_table.COLUMNS)
+    assert list(table["split"]) == ["train"] * 100 + ["rung"] * 4 + ["test"] * 8
+    assert table["loss_before"].isna().sum() == 100
+    np.testing.assert_array_equal(table["loss_after"][-8:], last.loss_after)
+    np.testing.assert_array_equal(np.stack(list(table["loss_curve"][-8:])), last.loss_curve)
+    assert len(table["loss_curve"][0]) == 0
+    assert [shard.rows for shard in folder.shards] == [104, 8]
+
+
+def test_class_ids_and_accuracies_survive(
+    tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    folder = TrialFolder(tmp_path)
+    records = make_records("validation", range(4, 10), 900, accuracy=True)
+    folder.add([records])
+    folder.seal(snapshot_at(900), config)
+    table = folder.table()
+    np.testing.assert_array_equal(np.stack(list(table["classes"])), records.classes)
+    np.testing.assert_array_equal(np.stack(list(table["accuracy_curve"])), records.accuracy_curve)
+
+
+def test_nan_and_infinity_are_kept_and_columns_explain_themselves(
+    tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    records = make_records("train", range(3), 3)
+    records.loss_after[:] = [np.nan, np.inf, 1.0]
+    folder = TrialFolder(tmp_path)
+    folder.add([records])
+    folder.seal(snapshot_at(3), config)
+    np.testing.assert_array_equal(folder.table()["loss_after"], [np.nan, np.inf, 1.0])
+    schema = pq.read_schema(folder.shard_path(folder.shards[0]))
+    assert all(schema.field(name).metadata[b"about"] for name in schema.names)
+    assert pq.read_table(folder.shard_path(folder.shards[0]))["loss_after"].null_count == 0
+
+
+def test_an_empty_folder_has_nothing(tmp_path: Path, config: Config) -> None:
+    folder = TrialFolder(tmp_path / "new")
+    assert folder.resume(config) is None
+    assert folder.shards == ()
+    assert list(folder.table().columns) == list(episode_table.COLUMNS)
+
+
+def test_resume_drops_what_was_not_sealed(
+    tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    folder = TrialFolder(tmp_path)
+    seal(folder, config, make_records, 0, 10)
+    stray = tmp_path / "episodes" / "episodes-00001.parquet"
+    stray.write_bytes(b"half a sha")
+    folder.add([make_records("train", range(10, 20), 20)])
+
+    resumed = folder.resume(config)
+    assert resumed is not None
+    assert resumed.state["episodes"] == 10
+    assert not stray.exists()
+    seal(folder, config, make_records, 10, 20)
+    assert list(TrialFolder(tmp_path).table()["index"]) == list(range(20))
+
+
+def test_only_the_last_two_checkpoints_are_kept(
+    tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    folder = TrialFolder(tmp_path)
+    for first in range(0, 50, 10):
+        seal(folder, config, make_records, first, first + 10)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["000003", "000004"]
+    assert len(folder.table()) == 50
+
+
+def break_checkpoint_json(path: Path) -> None:
+    file = path / "checkpoints" / "000001" / "checkpoint.json"
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def break_tensors(path: Path) -> None:
+    (file,) = (path / "checkpoints" / "000001").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def break_newest_shard(path: Path) -> None:
+    file = path / "episodes" / "episodes-00001.parquet"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def lose_newest_shard(path: Path) -> None:
+    (path / "episodes" / "episodes-00001.parquet").unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [break_checkpoint_json, break_tensors, break_newest_shard, lose_newest_shard]
+)
+def test_damage_falls_back_to_the_checkpoint_before(
+    damage: Callable[[Path], Any],
+    tmp_path: Path,
+    config: Config,
+    make_records: MakeRecords,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = TrialFolder(tmp_path)
+    seal(folder, config, make_records, 0, 10)
+    seal(folder, config, make_records, 10, 20)
+    damage(tmp_path)
+    resumed = TrialFolder(tmp_path)
+    with caplog.at_level(logging.WARNING, "metasweep"):
+        snapshot = resumed.resume(config)
+    assert "going back to the one before" in caplog.text
+    assert snapshot is not None
+    assert snapshot.state["episodes"] == 10
+    assert torch.equal(snapshot.tensors["meta/weight"], torch.full((2,), 10.0))
+    seal(resumed, config, make_records, 10, 20)
+    assert list(TrialFolder(tmp_path).table()["index"]) == list(range(20))
+
+
+def test_a_folder_of_another_configuration_is_refused_and_kept(
+    tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    folder = TrialFolder(tmp_path)
+    seal(folder, config, make_records, 0, 10)
+    with pytest.raises(UserError, match="belongs to another configuration: seed is 7, asked for 8"):
+        TrialFolder(tmp_path).resume(replace(config, seed=8))
+    assert len(TrialFolder(tmp_path).table()) == 10

@@ -1,0 +1,150 @@
+"""The space of a whole search: conditional parameters, overrides, enqueued defaults."""
+
+from __future__ import annotations
+
+import pickle
+from itertools import product
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spaces.algorithms import ALGORITHM_SPACES
+from spaces.errors import SpaceError
+from spaces.networks import NETWORK_SPACES
+from spaces.parameter import Choice, Fixed, Float, Int, Parameter
+from spaces.search_space import SearchSpace
+
+EVERYTHING = SearchSpace(tuple(ALGORITHM_SPACES), tuple(NETWORK_SPACES), "classification")
+
+
+def study(seed: int = 0) -> optuna.Study:
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_suggested_learner_is_complete_and_inside(seed: int) -> None:
+    trial = study(seed).ask()
+    learner = EVERYTHING.suggest(trial)
+    for owner, values in (
+        (learner.algorithm, learner.hyper),
+        (learner.network, learner.settings),
+    ):
+        assert set(values) == set((ALGORITHM_SPACES | NETWORK_SPACES)[owner].parameters)
+        for name, value in values.items():
+            assert EVERYTHING.parameters[f"{owner}/{name}"].contains(value)
+
+
+def test_only_what_was_chosen_is_suggested() -> None:
+    trial = study().ask()
+    learner = EVERYTHING.suggest(trial)
+    owners = {name.partition("/")[0] for name in trial.params}
+    assert owners == {"algorithm", "network", learner.algorithm, learner.network}
+    assert f"{learner.algorithm}/outer_optimizer" not in trial.params
+
+
+def test_nothing_is_asked_where_there_is_no_choice() -> None:
+    trial = study().ask()
+    learner = SearchSpace(["maml"], ["mlp"], "regression").suggest(trial)
+    assert (learner.algorithm, learner.network) == ("maml", "mlp")
+    assert not {"algorithm", "network"} & set(trial.params)
+
+
+@pytest.mark.parametrize(("algorithm", "network"), list(product(ALGORITHM_SPACES, NETWORK_SPACES)))
+def test_the_enqueued_default_is_the_published_one(algorithm: str, network: str) -> None:
+    searched = study()
+    searched.enqueue_trial(EVERYTHING.defaults(algorithm, network))
+    learner = EVERYTHING.suggest(searched.ask())
+    assert (learner.algorithm, learner.network) == (algorithm, network)
+    assert learner.hyper == ALGORITHM_SPACES[algorithm].defaults["classification"]
+    assert learner.settings == NETWORK_SPACES[network].defaults["classification"]
+
+
+def test_a_default_outside_an_override_moves_to_the_nearest_value_and_is_told() -> None:
+    space = SearchSpace(
+        ["maml", "reptile"],
+        ["mlp"],
+        "regression",
+        {
+            "maml/inner_lr": Float(0.05, 0.1),
+            "*/inner_steps_evaluation": Fixed(5),
+            "mlp/width": Choice((32, 64)),
+            "reptile/inner_steps": Int(1, 3),
+        },
+    )
+    assert space.adjusted_defaults() == {
+        "maml/inner_lr": (0.01, 0.05),
+        "reptile/inner_steps": (5, 3),
+        "reptile/inner_steps_evaluation": (32, 5),
+        "mlp/width": (40, 32),
+    }
+    searched = study()
+    searched.enqueue_trial(space.defaults("reptile", "mlp"))
+    learner = space.suggest(searched.ask())
+    assert learner.algorithm == "reptile"
+    assert learner.hyper["inner_steps"] == 3
+    assert learner.hyper["inner_steps_evaluation"] == 5
+    assert learner.settings["width"] == 32
+
+
+def test_a_full_name_wins_over_a_star() -> None:
+    overrides: dict[str, Parameter] = {"maml/inner_lr": Fixed(0.1), "*/inner_lr": Fixed(0.2)}
+    space = SearchSpace(["maml", "anil"], ["mlp"], "regression", overrides)
+    assert space.parameters["maml/inner_lr"] == Fixed(0.1)
+    assert space.parameters["anil/inner_lr"] == Fixed(0.2)
+
+
+def test_whole_numbers_for_a_real_parameter_become_real() -> None:
+    overrides: dict[str, Parameter] = {"maml/inner_lr": Int(1, 2), "anil/inner_lr": Fixed(1)}
+    space = SearchSpace(["maml", "anil"], ["mlp"], "regression", overrides)
+    assert space.parameters["maml/inner_lr"] == Float(1.0, 2.0)
+    assert isinstance(space.parameters["anil/inner_lr"].suggest(study().ask(), "x"), float)
+
+
+def test_an_override_of_what_is_not_searched_is_no_error() -> None:
+    space = SearchSpace(["maml"], ["mlp"], "regression", {"reptile/inner_lr": Fixed(0.1)})
+    assert "reptile/inner_lr" not in space.parameters
+
+
+def test_a_space_travels_to_another_process() -> None:
+    assert pickle.loads(pickle.dumps(EVERYTHING.suggest)).__self__ == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "message"),
+    [
+        ("maml/iner_lr", Fixed(0.1), "unknown parameter iner_lr: did you mean inner_lr?"),
+        ("mamml/inner_lr", Fixed(0.1), "unknown algorithm or network mamml: did you mean maml?"),
+        ("*/iner_lr", Fixed(0.1), "unknown parameter iner_lr: did you mean inner_lr?"),
+        ("conv4/width", Fixed(16), "unknown parameter width: did you mean depth?"),
+        (
+            "inner_lr",
+            Fixed(0.1),
+            "say whose: */inner_lr for every algorithm or network that has it",
+        ),
+        ("maml/inner_lr", Fixed("adam"), "adam: must be a number from 0 to 100"),
+        ("maml/inner_lr", Float(-1.0, 1.0), "-1.0: must be a number from 0 to 100"),
+        ("maml/inner_steps", Float(1.0, 5.0), "1.0: must be a whole number from 1 to 1000"),
+        ("maml/outer_optimizer", Choice(("adam", "lamb")), "lamb: must be one of adam, sgd"),
+    ],
+)
+def test_a_wrong_override_is_named(name: str, parameter: Parameter, message: str) -> None:
+    with pytest.raises(SpaceError) as error:
+        SearchSpace(["maml"], ["mlp"], "regression", {name: parameter})
+    assert str(error.value) == f"{name}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["mamml"], ["mlp"]), "mamml: unknown: did you mean maml?"),
+        ((["maml"], ["conv5"]), "conv5: unknown: did you mean conv4?"),
+    ],
+)
+def test_unknown_names_are_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(SpaceError) as error:
+        SearchSpace(*arguments, "regression")
+    assert str(error.value) == message
