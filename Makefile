@@ -1,0 +1,39 @@
+# Two commands do everything: `make search` and `make test`. Both create .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SPEC ?= sinusoid
+
+# Real data for the tests, where a folder of them lies beside the checkout.
+BESIDE := $(wildcard ../shared/data)
+ifneq ($(BESIDE),)
+export METASWEEP_DATA ?= $(abspath $(BESIDE))
+endif
+
+.PHONY: search test lint types format clean
+
+search: $(INSTALLED)
+	$(BIN)/metasweep search $(SPEC)
+
+test: $(INSTALLED) lint types
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
