@@ -133,7 +133,7 @@ class Conductor:
             )
             return True
         if progress.phase == "final":
-            self._full_runs.append(self.clock() - self._first_told[job.name])
+            self._time_full_run(job)
             self._end(job, "COMPLETE", "")
         elif progress.phase == "failed":
             self._end(job, "FAIL", progress.reason)
@@ -174,6 +174,12 @@ class Conductor:
             self.study.note(f"{CONFIRMED}/{job.number}/{job.config.seed}", state)
         self.recorder.finish(job.run_id, state, reason, progress.summaries)
         self.listener.ended(job, state, progress, reason)
+
+    def _time_full_run(self, job: Job) -> None:
+        """Note how long a full run takes, unless the job only told again what it had sealed."""
+        seconds = self.clock() - self._first_told[job.name]
+        if seconds > 0:
+            self._full_runs.append(seconds)
 
     def _hand_out(self, job: Job) -> Job:
         self.running[job.name] = job

@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from search.conductor import Conductor, Nothing
+from search.errors import UserError
 from search.jobs import Job, Progress
 from search.trainable import JOB, PROGRESS, TrialActor
 
@@ -62,6 +63,16 @@ def room() -> Resources:
     """Return what all nodes have together."""
     have = ray.cluster_resources()
     return Resources(have.get("CPU", 0), have.get("GPU", 0))
+
+
+def refuse_local_store(tracking_uri: str) -> None:
+    """Raise UserError when trials run on several nodes and the tracking store is a file on one."""
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    if nodes > 1 and tracking_uri.startswith("sqlite"):
+        raise UserError(
+            f"--tracking-uri: {tracking_uri}: a SQLite file cannot be shared by {nodes} nodes; "
+            "start an MLflow server that all of them reach, and give its http:// address"
+        )
 
 
 def room_for(resources: Resources) -> int | None:

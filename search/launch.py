@@ -11,13 +11,14 @@ from rich.console import Console
 
 from search.conductor import Conductor, Plan
 from search.config import Config, Problem
-from search.driver import Resources, drive, room_for, start_ray, stop_ray
+from search.driver import Resources, drive, refuse_local_store, room_for, start_ray, stop_ray
 from search.errors import UserError
 from search.jobs import Kind
 from search.progress import LiveDisplay
 from search.results import write_results
 from search.sampling import load_problem, sampler_of
 from search.search_folder import MASK, SearchFolder, SearchRecord, free_name
+from search.settle import settle
 from search.spec import Spec, parse_spec
 from search.study import Halving, SearchStudy, State
 from search.tracking import Tracker
@@ -157,6 +158,7 @@ def _drive(
         console.print(f"[dim]starting Ray for search {folder.name} on {problem.name} ...[/dim]")
         start_ray()
         stack.callback(stop_ray)
+        refuse_local_store(tracker.uri)
         plan = Plan(
             trials=spec.budget.trials,
             seconds=left,
@@ -175,12 +177,14 @@ def _drive(
             time.monotonic,
             began,
         )
+        settle(folder, study, tracker)
         with display:
             try:
                 drive(conductor, resources, folder.path, tracker.uri, record.data)
             finally:
                 folder.spent(record.elapsed + time.monotonic() - began, "RUNNING")
     if not conductor.interrupted:
+        settle(folder, study, tracker)
         write_results(folder, record.run_id, study, tracker)
         folder.spent(record.elapsed + time.monotonic() - began, "COMPLETE")
     return Outcome(folder.name, problem, tracker.uri, conductor.interrupted)
