@@ -29,7 +29,7 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # The new one prints tables even at verbose=0.
     "TUNE_WARN_THRESHOLD_S": "10",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # What Ray will do anyway, without its warning.
 }
 
 

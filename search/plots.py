@@ -63,6 +63,8 @@ def optimization_history(study: optuna.Study, metric: Metric) -> go.Figure | str
     if not _complete(study):
         return "no trial has finished"
     figure = optuna.visualization.plot_optimization_history(study, target_name=metric)
+    if metric == "query_loss":
+        figure.update_yaxes(type="log")
     return figure.update_layout(title="Optimization history", template="plotly_white")
 
 
@@ -72,21 +74,27 @@ def parameter_importance(study: optuna.Study) -> go.Figure | str:
     Measured over the finished trials with Optuna's default, PED-ANOVA (Watanabe et al. 2023), which
     gives a conditional parameter its due too.
     """
-    finished = len(_complete(study))
+    values = [trial.value for trial in _complete(study)]
+    finished = len(values)
     if finished < TRIALS_FOR_IMPORTANCE:
         return f"{finished} trials have finished; it takes {TRIALS_FOR_IMPORTANCE}"
+    if len(set(values)) == 1:
+        return "the finished trials do not differ"
     with warnings.catch_warnings():
-        # Optuna warns when it cannot tell good trials from the rest; the figure would say nothing.
-        warnings.simplefilter("error", UserWarning)
+        # Optuna warns of each parameter that few of the trials have; the title says how many.
+        warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", ExperimentalWarning)
         try:
             importances = optuna.importance.get_param_importances(study)
-        except (ValueError, RuntimeError, UserWarning):
-            return "the finished trials do not differ enough"
+        except (ValueError, RuntimeError):
+            importances = {}
+    importances = {name: share for name, share in importances.items() if share > 0}
+    if not importances:
+        return "the finished trials have no parameter that tells them apart"
     shown = dict(list(importances.items())[:IMPORTANCES_SHOWN])
     figure = go.Figure(go.Bar(x=list(shown.values()), y=list(shown), orientation="h"))
     return figure.update_layout(
-        title="Parameter importance",
+        title=f"Parameter importance, over {finished} finished trials",
         xaxis_title="share of the importance",
         yaxis={"autorange": "reversed", "automargin": True},
         template="plotly_white",
@@ -114,6 +122,7 @@ def adaptation_curves(episodes: pd.DataFrame, metric: Metric) -> go.Figure | str
             fill="toself",
             fillcolor=f"rgba({color}, 0.2)",
             line={"width": 0},
+            mode="lines",
             hoverinfo="skip",
             showlegend=False,
         )
@@ -128,7 +137,7 @@ def adaptation_curves(episodes: pd.DataFrame, metric: Metric) -> go.Figure | str
         return "the best trial has no evaluation episodes"
     return figure.update_layout(
         title="Adaptation of the best",
-        xaxis_title="inner steps",
+        xaxis={"title": "inner steps", "tickformat": "d", "nticks": 12},
         yaxis_title=f"{metric}, mean and 95 % interval over episodes",
         template="plotly_white",
     )

@@ -30,6 +30,7 @@ State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
 METRICS_PER_BATCH = 1000
 REASON_CHARACTERS = 4000
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 RUN_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 
 log = logging.getLogger("metasweep")
@@ -181,7 +182,9 @@ class Tracker:
         experiment = self._client.get_experiment_by_name(problem.name)
         if experiment is None:
             try:
-                return self._client.create_experiment(problem.name, artifact_location=location)
+                return self._client.create_experiment(
+                    problem.name, artifact_location=location, tags=MODEL_TRAINING
+                )
             except MlflowException as error:
                 # Another process may have created it since we looked.
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":

@@ -23,6 +23,7 @@ from search.run_params import from_params
 from search.tracking_client import connect, explained, resolve_uri
 
 PAGE = 1000
+IS_OURS = "tags.`metasweep.problem_hash` LIKE '%'"
 KINDS = ("trial", "confirmation", "train")
 INTERVAL = ("mean", "ci95_low", "ci95_high", "n")
 SUMMARIES = (
@@ -56,6 +57,16 @@ class Reader:
         """Return the run id of the search with this name, or None."""
         with explained(self.uri):
             return find_search(self._client, name)
+
+    def problems(self) -> dict[str, str]:
+        """Return the experiment id of every problem that something was recorded for, by name."""
+        with explained(self.uri):
+            found = self._client.search_experiments()
+            return {
+                experiment.name: experiment.experiment_id
+                for experiment in found
+                if _search_runs(self._client, [experiment.experiment_id], IS_OURS, most=1)
+            }
 
     def trials(self, name: str) -> pd.DataFrame:
         """Return the runs below a search, or of all searches and trainings of a problem.
@@ -155,20 +166,23 @@ def find_search(client: MlflowClient, name: str) -> str | None:
     return found[0].info.run_id if found else None
 
 
-def _search_runs(client: MlflowClient, experiments: list[str], query: str = "") -> list[Run]:
+def _search_runs(
+    client: MlflowClient, experiments: list[str], query: str = "", most: int = PAGE
+) -> list[Run]:
+    """Return the runs that a query finds, oldest first: all, or `most` if that is below a page."""
     runs: list[Run] = []
     token = None
     while True:
         page = client.search_runs(
             experiments,
             query,
-            max_results=PAGE,
+            max_results=most,
             order_by=["attributes.start_time ASC"],
             page_token=token,
         )
         runs += page
         token = page.token
-        if not token:
+        if not token or most < PAGE:
             return runs
 
 

@@ -21,13 +21,16 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
     """Open the MLflow UI on the store in use, for this machine only; Ctrl-C ends it."""
-    from search.tracking_client import check, is_server, resolve_uri
+    from search.tracking_client import check, is_server, mask, resolve_uri
+    from search.tracking_reader import Reader
 
     uri = resolve_uri(tracking_uri)
     console = Console()
     check(uri)
     if is_server(uri):
-        console.print(f"The store is a server with a UI of its own: {uri}", soft_wrap=True)
+        console.print(
+            f"The store is a server with a UI of its own: {mask(uri, uri)}", soft_wrap=True
+        )
         return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,7 +38,11 @@ def ui(
             probe.bind((HOST, port))
         except OSError:
             raise FailedError(f"--port: {port}: is in use; try --port {port + 1}") from None
-    console.print(f"MLflow UI: http://{HOST}:{port}  (Ctrl-C ends it)")
+    console.print(f"MLflow UI: http://{HOST}:{port}  (Ctrl-C ends it)", highlight=False)
+    for name, experiment in Reader(uri).problems().items():
+        # Without this parameter MLflow opens a page about language models.
+        page = f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
+        console.print(f"  {name}: http://{HOST}:{port}{page}", soft_wrap=True, highlight=False)
     sys.stdout.flush()
     server = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     # A job runner and four workers would take 30 s and 15 processes to start.

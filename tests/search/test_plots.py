@@ -69,15 +69,14 @@ def test_importance_ranks_what_matters_first() -> None:
     figure = plots.parameter_importance(study_of(40))
     assert not isinstance(figure, str)
     (bars,) = figure.data
-    assert set(bars.y) == {"algorithm", "maml/inner_lr", "anil/inner_lr"}
-    assert bars.y[-1] == "anil/inner_lr"
+    assert set(bars.y) == {"algorithm", "maml/inner_lr"}
     assert sum(bars.x) == pytest.approx(1.0)
 
 
 def test_importance_needs_trials_that_differ() -> None:
     study = study_of(0)
     study.optimize(lambda trial: 1.0 + 0 * trial.suggest_int("depth", 3, 3), n_trials=5)
-    assert "do not differ enough" in str(plots.parameter_importance(study))
+    assert "do not differ" in str(plots.parameter_importance(study))
 
 
 def test_adaptation_curve_is_the_mean_over_episodes(episodes: pd.DataFrame) -> None:
