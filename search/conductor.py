@@ -20,6 +20,9 @@ from search.study import CONFIG, CONFIRMED, RUN_ID, SearchStudy, State
 CONFIRMATION_SEEDS_FROM = 10_000
 """Confirmation seeds start here, far from the seeds that trials are given."""
 
+CONFIRMATION_SHARE = 0.4
+"""Of the time limit, what is kept free for confirmation at the most."""
+
 
 class Nothing(Enum):
     """Why there is no next job."""
@@ -99,7 +102,7 @@ class Conductor:
         self.running: dict[str, Job] = {}
         self._last: dict[str, Progress] = {}
         self._first_told: dict[str, float] = {}
-        self._full_runs: list[float] = []
+        self._full_runs: dict[int, float] = {}
         self._interrupted_trials = [trial.number for trial in study.trials("RUNNING")]
         self._confirmations: list[tuple[int, int]] | None = None
 
@@ -117,7 +120,7 @@ class Conductor:
             if self.running:
                 return Nothing.YET
             self._confirmations = self._to_confirm()
-        if self._confirmations and not self._out_of_time():
+        if self._confirmations and not self._out_of_time(self._seconds_of(*self._confirmations[0])):
             return self._hand_out(self._confirmation(*self._confirmations.pop(0)))
         return Nothing.YET if self.running else Nothing.MORE
 
@@ -179,7 +182,7 @@ class Conductor:
         """Note how long a full run takes, unless the job only told again what it had sealed."""
         seconds = self.clock() - self._first_told[job.name]
         if seconds > 0:
-            self._full_runs.append(seconds)
+            self._full_runs[job.number] = seconds
 
     def _hand_out(self, job: Job) -> Job:
         self.running[job.name] = job
@@ -251,8 +254,14 @@ class Conductor:
         return self.clock() - self.began + reserve >= self.plan.seconds
 
     def _confirmation_seconds(self) -> float:
-        """Estimate what confirmation will take, from the runs that reached their full budget."""
-        if not self._full_runs:
+        """Estimate what confirming the best so far will take, at most a part of the time limit."""
+        if self.plan.seconds is None:
             return 0.0
-        waves = math.ceil(self.plan.best * self.plan.seeds / (self.plan.concurrency or 1))
-        return waves * sum(self._full_runs) / len(self._full_runs)
+        runs = [self._full_runs.get(trial.number, 0.0) for trial in self.study.best(self.plan.best)]
+        together = self.plan.concurrency or len(runs) * self.plan.seeds or 1
+        seconds = max(self.plan.seeds * sum(runs) / together, max(runs, default=0.0))
+        return min(seconds, CONFIRMATION_SHARE * self.plan.seconds)
+
+    def _seconds_of(self, number: int, seed: int) -> float:
+        """Return how long a trial's first full run took; 0 where that is not known."""
+        return self._full_runs.get(number, 0.0)

@@ -17,6 +17,8 @@ from search.jobs import Job, Progress
 from search.study import State
 
 LINES = 8
+HALVED = "pruned by successive halving"
+"""Ordinary enough to go without saying."""
 COLORS = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 
@@ -83,12 +85,12 @@ class LiveDisplay:
 
     def _line(self, job: Job, state: State, progress: Progress, reason: str) -> Text:
         shown = "" if math.isnan(progress.value) else f"{progress.value:.4g}"
-        line = Text(f"{time.monotonic() - self._began:6.0f}s  ")
+        line = Text(f"{time.monotonic() - self._began:6.0f}s  ", no_wrap=True, overflow="ellipsis")
         line.append(f"{job.name:<26}", style="dim" if state != "COMPLETE" else "")
         line.append(f"{job.config.algorithm:<9} {job.config.network:<6}")
         line.append(f"{state:<9}", style=COLORS[state])
         line.append(f"{shown:>9} at {progress.episodes:>6} episodes")
-        if reason:
+        if reason and not reason.startswith(HALVED):
             line.append(f"  {reason}", style="dim")
         return line
 
