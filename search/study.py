@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.errors import UserError
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
+REFERENCE = "reference"
 RUN_ID, CONFIG, REASON, CONFIRMED = "run_id", "config", "reason", "confirmed"
 
 
@@ -56,8 +57,8 @@ class SearchStudy:
             )
 
     def enqueue(self, parameters: dict[str, Any]) -> None:
-        """Have these parameters tried before any sampled ones."""
-        self.study.enqueue_trial(parameters, skip_if_exists=True)
+        """Have these parameters tried before any sampled ones, as a reference: never pruned."""
+        self.study.enqueue_trial(parameters, user_attrs={REFERENCE: True}, skip_if_exists=True)
 
     def ask(self) -> optuna.Trial:
         """Return a new trial to suggest parameters for."""
@@ -76,10 +77,13 @@ class SearchStudy:
         return self.study.user_attrs
 
     def report(self, number: int, episodes: int, value: float) -> bool:
-        """Record an intermediate value; return whether the trial should be pruned."""
+        """Record an intermediate value; return whether the trial should be pruned.
+
+        References are not: a leaderboard shows what was published beside what was found.
+        """
         trial = self.handle(number)
         trial.report(value, episodes)
-        return trial.should_prune()
+        return trial.should_prune() and REFERENCE not in trial.user_attrs
 
     def tell(self, number: int, state: State, value: float | None, reason: str) -> None:
         """End a trial. A COMPLETE one has a finite value; a diverged one is PRUNED with NaN.
