@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from search.conductor import Conductor, Nothing
-from search.errors import UserError
+from search.errors import FailedError, UserError
 from search.jobs import Job, Progress
 from search.trainable import JOB, PROGRESS, TrialActor
 
 RESTARTS_AFTER_LOST_PROCESS = 3
+CONNECT_SECONDS = 5
 SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow records; CSV, JSON and TensorBoard do not.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `interruptible` stops the search, and keeps it resumable.
@@ -42,16 +44,36 @@ class Resources:
 
 
 def start_ray() -> None:
-    """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine alone."""
+    """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine alone.
+
+    Raises FailedError when the cluster does not answer, or refuses our token.
+    """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     if ray.is_initialized():
         return
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
         ray.init(address="local", include_dashboard=False, num_cpus=os.cpu_count(), **quiet)
+        return
+    try:
+        _knock(address)
+        ray.init(**quiet)
+    except Exception as error:
+        # Ray raises ConnectionError, RuntimeError, ValueError and more of its own.
+        raise FailedError(
+            f"RAY_ADDRESS: {address}: {str(error).splitlines()[0]}\n"
+            "Start the cluster, or correct RAY_ADDRESS. If it asks for a token, set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what they are on the cluster."
+        ) from None
+
+
+def _knock(address: str) -> None:
+    """Raise OSError within seconds where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 def stop_ray() -> None:

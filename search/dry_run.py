@@ -9,7 +9,7 @@ import optuna
 import yaml
 from rich.console import Console
 
-from episodes import TASKS, data_report
+from episodes import data_report
 from search.sampling import load_problem, sampler_of
 from search.spec import Spec
 
@@ -26,9 +26,11 @@ def show(spec: Spec, data: str | None, console: Console) -> None:
     for name, (published, used) in spec.search_space().adjusted_defaults().items():
         say(f"# {name}: starts at {used}; its published {published} is excluded")
     missing = [
-        file for file in data_report(data) if file.task == spec.problem.task and not file.path
+        file
+        for file in data_report(data)
+        if file.task == spec.problem.task and file.path is None and file.downloads
     ]
-    if TASKS[spec.problem.task].needs_data and missing:
+    if missing:
         say("# the data are not here yet: the search downloads them first")
         return
     problem, distribution = load_problem(spec, data)

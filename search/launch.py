@@ -108,6 +108,7 @@ def resume(
     """
     began = time.monotonic()
     folder = SearchFolder(storage, name)
+    folder.read()  # Refuses an unknown name before the lock makes a folder of it.
     with folder.locked():
         record = folder.read()
         if record.state == "COMPLETE":

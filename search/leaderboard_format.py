@@ -31,6 +31,9 @@ HEADINGS = (
     "seconds",
 )
 
+LARGE = 1e6
+"""Half-widths from here on are not written out: what almost diverged would fill the screen."""
+
 
 def print_table(board: pd.DataFrame, console: Console) -> None:
     """Print a table; in a narrow terminal without the columns that can best be spared."""
@@ -118,6 +121,8 @@ def _with_half(row: Mapping[Any, Any], name: str, scale: float) -> str:
     half = scale * (row[f"{name}_ci95_high"] - row[f"{name}_ci95_low"]) / 2
     if not math.isfinite(half) or half <= 0:
         return f"{mean:.4g}" if math.isfinite(mean) else "-"
+    if half >= LARGE:
+        return f"{mean:.3g} ± {half:.2g}"
     decimals = min(max(1 - math.floor(math.log10(half)), 0), 6)
     return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
 

@@ -14,6 +14,7 @@ import torch
 
 from episodes.episode import TaskDistribution
 from search.config import Config
+from search.errors import UserError
 from search.jobs import Progress
 from search.records import Interval
 from search.training import Report, meta_train
@@ -92,10 +93,15 @@ def _json(progress: Progress) -> dict[str, Any]:
 
 
 def _failure(error: Exception, folder: Path) -> Progress:
-    """Tell lack of memory, which the configuration can be blamed for, from everything else."""
+    """Tell lack of memory, which the configuration can be blamed for, from everything else.
+
+    A traceback is kept of what is not a user's to mend.
+    """
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     if is_out_of_memory(error):
         return Progress("out_of_memory", 0, reason=f"out of memory: {reason}")
+    if isinstance(error, UserError):
+        return Progress("failed", 0, reason=str(error))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
     return Progress("failed", 0, reason=f"{reason} (traceback: {folder / 'error.txt'})")

@@ -17,7 +17,7 @@ from search.config import Config
 from search.records import EpisodeRecords
 from search.snapshot import Snapshot
 
-CHECKPOINTS_KEPT = 2
+CHECKPOINTS, CHECKPOINTS_KEPT = "checkpoints", 2
 
 log = logging.getLogger("metasweep")
 
@@ -85,7 +85,7 @@ class TrialFolder:
 
     @property
     def _checkpoint_folder(self) -> Path:
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     def _checkpoints(self) -> list[Path]:
         """Return the checkpoint folders, oldest first."""
@@ -119,3 +119,9 @@ class TrialFolder:
         write_atomically(path, content)
         rows = sum(len(part) for part in self._buffer)
         return Shard(name, rows, hashlib.sha256(content).hexdigest())
+
+
+def newest_checkpoint(path: Path) -> Path:
+    """Return the newest checkpoint in a trial's folder; any other path is returned as it is."""
+    kept = sorted((path / CHECKPOINTS).glob("*"))
+    return kept[-1] if kept else path

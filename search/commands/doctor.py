@@ -129,12 +129,9 @@ def _ray() -> Iterator[Finding]:
 
     try:
         start_ray()
-    except Exception as error:
-        # Ray raises ConnectionError, RuntimeError, ValueError and more of its own.
-        first = str(error).splitlines()[0]
-        advice = "start the cluster, or correct RAY_ADDRESS; with token authentication set "
-        advice += "RAY_AUTH_MODE and RAY_AUTH_TOKEN on both sides"
-        yield Finding("wrong", "ray", f"{address}: {first}", advice)
+    except UserError as error:
+        first, *rest = str(error).splitlines()
+        yield Finding("wrong", "ray", first, " ".join(rest))
         return
     have = room()
     stop_ray()

@@ -25,8 +25,9 @@ def evaluate_checkpoint(
     from search.evaluation import evaluate
     from search.records import interval
     from search.training import restore_learner
+    from search.trial_folder import newest_checkpoint
 
-    found = load(checkpoint)
+    found = load(newest_checkpoint(checkpoint))
     config = found.config
     distribution = distribution_of(config.problem, absolute(data))
     learner = restore_learner(config, distribution, found.snapshot)

@@ -1,0 +1,155 @@
+"""Runs the command line as users do: in this process, or in processes of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from search import cli
+
+PYTHON_M = (sys.executable, "-m", "search")
+INSTALLED = (str(Path(sys.executable).with_name("metasweep")),)
+
+# What a developer's shell may hold and a test must not depend on.
+LEFT_OUT = (
+    "MLFLOW_TRACKING_URI",
+    "METASWEEP_DATA",
+    "METASWEEP_STUDY_URL",
+    "RAY_ADDRESS",
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN",
+)
+
+SETTINGS = {"COLUMNS": "160", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
+
+# What a command in a process of its own may take.
+SECONDS = 200
+
+TINY_EVALUATION = (
+    "--set=problem.evaluation.rung_episodes=20",
+    "--set=problem.evaluation.ranking_episodes=40",
+    "--set=problem.evaluation.test_episodes=50",
+)
+
+
+class Done(NamedTuple):
+    """How a command ended; `output` also holds what it wrote to stderr, `errors` only that."""
+
+    code: int
+    output: str
+    errors: str = ""
+
+
+def call(*arguments: str, folder: Path, environment: Mapping[str, str] = {}) -> Done:
+    """Run a command in this process, as `main` does, in a folder."""
+    output, errors = io.StringIO(), io.StringIO()
+    code = 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+    ):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["metasweep", *arguments])
+        for name in LEFT_OUT:
+            patch.delenv(name, raising=False)
+        for name, value in {**SETTINGS, **environment}.items():
+            patch.setenv(name, value)
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return Done(code, output.getvalue() + errors.getvalue(), errors.getvalue())
+
+
+def run(
+    *arguments: str,
+    folder: Path,
+    command: tuple[str, ...] = PYTHON_M,
+    environment: Mapping[str, str] = {},
+) -> Done:
+    """Run a command in a process of its own, to its end."""
+    with started(*arguments, folder=folder, command=command, environment=environment) as process:
+        output, _ = process.communicate(timeout=SECONDS)
+    return Done(process.returncode, output)
+
+
+@contextmanager
+def started(
+    *arguments: str,
+    folder: Path,
+    command: tuple[str, ...] = PYTHON_M,
+    environment: Mapping[str, str] = {},
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command as the leader of a session, of which nothing outlives the block."""
+    kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
+    process = subprocess.Popen(
+        [*command, *arguments],
+        cwd=folder,
+        env={**kept, **SETTINGS, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        for pid in session_members(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def session_members(leader: subprocess.Popen[str]) -> dict[int, str]:
+    """Return the processes in the session of one that `started` began, by id with their names."""
+    members = {}
+    for entry in Path("/proc").iterdir():
+        # A process may end while it is looked at.
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == leader.pid:
+                start, _, rest = (entry / "stat").read_text().rpartition(")")
+                if rest.split()[0] != "Z":
+                    members[int(entry.name)] = start.partition("(")[2]
+    return members
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Poll a condition. Raises TimeoutError that says what did not happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    """Return a port on loopback that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def page(url: str) -> str | None:
+    """Return a web page; None while its server does not answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.read().decode()
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return None

@@ -1,0 +1,86 @@
+"""A search on a Ray cluster that was started beforehand, and clusters that cannot be reached."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.cli import TINY_EVALUATION, free_port, run, started, wait_until
+
+RAY = (str(Path(sys.executable).with_name("ray")),)
+# As DESIGN.md asks of every cluster. It also makes the test independent of ~/.ray/auth_token.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}
+
+
+class Cluster(NamedTuple):
+    address: str
+    logs: Path
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of one node on loopback, which demands a token."""
+    port = free_port()
+    # Sockets lie in here, whose paths may have no more than 107 characters.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
+        arguments = [
+            *("start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"),
+            *("--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"),
+            f"--temp-dir={folder}",
+        ]
+        with started(*arguments, folder=Path(folder), command=RAY, environment=TOKEN) as head:
+            logs = Path(folder) / "session_latest" / "logs"
+            wait_until(lambda: _is_up(head, logs), 60, "a Ray head")
+            yield Cluster(f"127.0.0.1:{port}", logs)
+
+
+def _is_up(head: subprocess.Popen[str], logs: Path) -> bool:
+    assert head.poll() is None, head.communicate()[0]
+    return any(logs.glob("raylet.out")) and "Raylet" in (logs / "raylet.out").read_text()
+
+
+def test_search_runs_there_and_a_wrong_token_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    """Both at once: Ray takes its time to refuse."""
+    options = ["--trials=2", "--episodes=300", "--set=confirmation.best=0", *TINY_EVALUATION]
+    right = {"RAY_ADDRESS": cluster.address, **TOKEN}
+    wrong = right | {"RAY_AUTH_TOKEN": "f" * 32}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with (
+        started("search", "sinusoid", *options, folder=tmp_path, environment=right) as search,
+        started("doctor", folder=elsewhere, environment=wrong) as doctor,
+    ):
+        output, _ = search.communicate(timeout=200)
+        complaint, _ = doctor.communicate(timeout=100)
+
+    assert search.returncode == 0, output
+    assert "query_loss, lower is better" in output
+    # Ray names its logs after the driver, and writes them where the head keeps them.
+    assert len(list(cluster.logs.glob(f"python-core-driver-*_{search.pid}.log"))) == 1
+    workers = [file.read_text() for file in cluster.logs.glob("worker-*.out")]
+    assert any("TrialActor" in worker for worker in workers)
+
+    assert doctor.returncode == 1, complaint
+    assert "Traceback" not in complaint
+    assert f"RAY_ADDRESS: {cluster.address}: Failed to connect" in complaint
+    assert "RAY_AUTH_TOKEN" in complaint
+
+
+def test_absent_cluster_is_reported_within_seconds(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    began = time.monotonic()
+    environment = {"RAY_ADDRESS": address}
+    done = run("search", "sinusoid", "--trials=2", folder=tmp_path, environment=environment)
+    assert time.monotonic() - began < 60
+    assert done.code == 1, done.output
+    assert "Traceback" not in done.output
+    assert f"error RAY_ADDRESS: {address}: " in done.output
+    assert "refused" in done.output
+    assert "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in done.output
