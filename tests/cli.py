@@ -39,7 +39,9 @@ SETTINGS = {"COLUMNS": "160", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
 # What a command in a process of its own may take.
 SECONDS = 200
 
-TINY_EVALUATION = (
+# What keeps a ready-made search short, beside few trials and episodes.
+SMALL = (
+    "--set=budget.first_rung=null",
     "--set=problem.evaluation.rung_episodes=20",
     "--set=problem.evaluation.ranking_episodes=40",
     "--set=problem.evaluation.test_episodes=50",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.cli import TINY_EVALUATION, free_port, run, started, wait_until
+from tests.cli import SMALL, free_port, run, started, wait_until
 
 RAY = (str(Path(sys.executable).with_name("ray")),)
 # As DESIGN.md asks of every cluster. It also makes the test independent of ~/.ray/auth_token.
@@ -48,7 +48,7 @@ def _is_up(head: subprocess.Popen[str], logs: Path) -> bool:
 
 def test_search_runs_there_and_a_wrong_token_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     """Both at once: Ray takes its time to refuse."""
-    options = ["--trials=2", "--episodes=300", "--set=confirmation.best=0", *TINY_EVALUATION]
+    options = ["--trials=2", "--episodes=300", "--set=confirmation.best=0", *SMALL]
     right = {"RAY_ADDRESS": cluster.address, **TOKEN}
     wrong = right | {"RAY_AUTH_TOKEN": "f" * 32}
     elsewhere = tmp_path / "elsewhere"

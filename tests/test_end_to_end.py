@@ -25,7 +25,7 @@ from search.search_folder import free_name
 from search.spec import load_spec
 from search.tracking_reader import Reader
 from tests.cli import (
-    TINY_EVALUATION,
+    SMALL,
     Done,
     call,
     free_port,
@@ -46,14 +46,14 @@ OPTIONS = (
     # Every adaptation of this one ends in numbers that are not finite.
     f"--set=space.{DIVERGING}/inner_lr=100",
     f"--set=space.{DIVERGING}/inner_steps_evaluation=20",
-    *TINY_EVALUATION,
+    *SMALL,
 )
 ALL_DIVERGE = (
     "--trials=2",
     "--episodes=300",
     "--set=algorithms=[maml]",
     "--set=space={maml/inner_lr: 100, maml/inner_steps_evaluation: 20}",
-    *TINY_EVALUATION,
+    *SMALL,
 )
 
 

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from search.spec import parse_spec
-from tests.cli import TINY_EVALUATION, call, free_port, page, run, started, wait_until
+from tests.cli import SMALL, call, free_port, page, run, started, wait_until
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 # Of an option that is given twice the last one counts.
-SMALL_BUDGET = ("--trials=2", "--episodes=150", "--time-limit=4m", *TINY_EVALUATION)
+SMALL_BUDGET = ("--trials=2", "--episodes=150", "--time-limit=4m", *SMALL)
 
 
 def blocks(language: str) -> list[str]:
