@@ -56,10 +56,12 @@ def start_ray() -> None:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         ray.init(address="local", include_dashboard=False, num_cpus=os.cpu_count(), **quiet)
+        _end_on_sigterm()
         return
     try:
         _knock(address)
         ray.init(**quiet)
+        _end_on_sigterm()
     except Exception as error:
         # Ray raises ConnectionError, RuntimeError, ValueError and more of its own.
         raise FailedError(
@@ -74,6 +76,15 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+
+
+def _end_on_sigterm() -> None:
+    """Make SIGTERM end the process as Ctrl-C does; Ray's own handler would end it on the spot."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, handle)
 
 
 def stop_ray() -> None:

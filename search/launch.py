@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,16 +79,17 @@ def start(
     reader = Reader(tracking_uri)
     name = spec.name if named else free_name(storage, spec.name, reader.find_search)
     folder = SearchFolder(storage, name)
-    if folder.exists:
+    if folder.exists or reader.find_search(name) is not None:
+        where = folder.path if folder.exists else "the tracking store"
         raise UserError(
-            f"--name: {name}: in use by a search in {folder.path}; give another --name, "
+            f"--name: {name}: in use by a search in {where}; give another --name, "
             f"or go on with that one: metasweep resume {name}"
         )
     problem, _ = load_problem(spec, data)
     resolved = spec.resolved() | {"name": name}
-    run_id = tracker.start_search(problem, name, resolved, spec.seed)
-    record = SearchRecord(resolved, run_id, mask(tracking_uri, tracking_uri), data)
-    with folder.locked():
+    with folder.locked(), _ray(tracker, name, problem, console):
+        run_id = tracker.start_search(problem, name, resolved, spec.seed)
+        record = SearchRecord(resolved, run_id, mask(tracking_uri, tracking_uri), data)
         folder.write(record)
         return _drive(spec, folder, record, tracker, console, began)
 
@@ -108,7 +110,8 @@ def resume(
     """
     began = time.monotonic()
     folder = SearchFolder(storage, name)
-    folder.read()  # Refuses an unknown name before the lock makes a folder of it.
+    if not folder.path.exists():
+        folder.read()  # Refuses an unknown name before the lock makes a folder of it.
     with folder.locked():
         record = folder.read()
         if record.state == "COMPLETE":
@@ -129,7 +132,21 @@ def resume(
         )
         tracker = Tracker(uri, storage.expanduser().absolute() / "artifacts")
         Reader(uri)
-        return _drive(spec, folder, record, tracker, console, began)
+        problem, _ = load_problem(spec, record.data)
+        with _ray(tracker, name, problem, console):
+            return _drive(spec, folder, record, tracker, console, began)
+
+
+@contextmanager
+def _ray(tracker: Tracker, name: str, problem: Problem, console: Console) -> Iterator[None]:
+    """Start Ray, or connect to the cluster, before anything is recorded; leave it at the end."""
+    console.print(f"[dim]starting Ray for search {name} on {problem.name} ...[/dim]")
+    try:
+        start_ray()
+        refuse_local_store(tracker.uri)
+        yield
+    finally:
+        stop_ray()
 
 
 def _drive(
@@ -155,11 +172,7 @@ def _drive(
     resources = Resources(spec.resources.cpu, spec.resources.gpu)
     limit = spec.budget.time_limit
     left = None if limit is None else max(0.0, limit - record.elapsed)
-    with ExitStack() as stack:
-        console.print(f"[dim]starting Ray for search {folder.name} on {problem.name} ...[/dim]")
-        start_ray()
-        stack.callback(stop_ray)
-        refuse_local_store(tracker.uri)
+    try:
         plan = Plan(
             trials=spec.budget.trials,
             seconds=left,
@@ -184,8 +197,12 @@ def _drive(
                 drive(conductor, resources, folder.path, tracker.uri, record.data)
             finally:
                 folder.spent(record.elapsed + time.monotonic() - began, "RUNNING")
-    if not conductor.interrupted:
+        if conductor.interrupted:
+            return Outcome(folder.name, problem, tracker.uri, interrupted=True)
         settle(folder, study, tracker)
         write_results(folder, record.run_id, study, tracker)
-        folder.spent(record.elapsed + time.monotonic() - began, "COMPLETE")
-    return Outcome(folder.name, problem, tracker.uri, conductor.interrupted)
+    except KeyboardInterrupt:
+        # Before the first trial or after the last one: all of it is kept, and can be gone on with.
+        return Outcome(folder.name, problem, tracker.uri, interrupted=True)
+    folder.spent(record.elapsed + time.monotonic() - began, "COMPLETE")
+    return Outcome(folder.name, problem, tracker.uri, interrupted=False)

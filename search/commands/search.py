@@ -55,6 +55,9 @@ def search(
         "seed": seed,
     }
     overrides = {key: str(value) for key, value in options.items() if value is not None}
+    if episodes is not None:
+        # The rungs of the file belong to its own budget; these follow the new one.
+        overrides["budget.first_rung"] = "null"
     loaded = load_spec(spec, overrides | _assignments(set_ or []))
     console = Console()
     if dry_run:
