@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
+from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import UserError
 
@@ -44,8 +46,7 @@ class SearchStudy:
                 pruner=pruner,
                 load_if_exists=True,
             )
-        except Exception as error:
-            # SQLAlchemy and its drivers raise a class of their own for every kind of failure.
+        except (SQLAlchemyError, OptunaError, ImportError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"study: cannot open the Optuna database: {reason}") from error
         # A resumed search draws new numbers: with those of its beginning it would repeat trials.

@@ -25,6 +25,8 @@ from search.errors import FailedError, UserError
 
 CONNECT_SECONDS = 5
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+OUR_MISTAKES = (TypeError, AttributeError, NameError, LookupError, AssertionError)
+"""What no store raises: to call it a store that is down would hide it."""
 SERVERS = ("http", "https")
 
 for chatty in ("alembic", "mlflow.store.db.utils"):
@@ -88,10 +90,10 @@ def explained(uri: str) -> Iterator[None]:
     """Turn what mlflow, its database or its transport raises into a FailedError, masked."""
     try:
         yield
-    except UserError:
+    except (UserError, *OUR_MISTAKES):
         raise
     except Exception as error:
-        # Anything: drivers and artifact stores (S3, ...) raise kinds of their own.
+        # Any other kind: drivers and artifact stores (S3, ...) raise kinds of their own.
         # `from None`: the chained error would print the password again.
         raise FailedError(
             f"tracking URI {mask(uri, uri)}: {mask(_gist(error), uri)}\n{_advice(uri)}"
