@@ -11,13 +11,17 @@ ifneq ($(BESIDE),)
 export METASWEEP_DATA ?= $(abspath $(BESIDE))
 endif
 
-.PHONY: search test lint types format clean
+.PHONY: search test test-exhaustive lint types format clean
 
 search: $(INSTALLED)
 	$(BIN)/metasweep search $(SPEC)
 
 test: $(INSTALLED) lint types
 	$(BIN)/python -m pytest
+
+# Every recipe as a compiled program: minutes of compiling.
+test-exhaustive: $(INSTALLED)
+	$(BIN)/python -m pytest -m exhaustive --timeout 900
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

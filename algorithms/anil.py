@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from algorithms.algorithm import Algorithm, Objective
+from algorithms.compose import compose
+from algorithms.recipe import Recipe
+from networks.network import Network
 
-from algorithms.algorithm import Adapted, Algorithm, Hyper, Objective
-from algorithms.parts.descent import per_episode, requires_grad
-from algorithms.parts.forward import predictor
-from algorithms.parts.head_only import adapt_head, split_head
-from algorithms.parts.initialization import network_weights
-from algorithms.parts.meta import through_query_loss
-from episodes.episode import Examples
-from networks.network import Network, Params
+RECIPE = Recipe(adapts="head")
 
 
 def anil(network: Network, objective: Objective) -> Algorithm:
@@ -21,31 +17,4 @@ def anil(network: Network, objective: Objective) -> Algorithm:
     loop, to second order. Meta-parameters: the network's. Hyperparameters: `inner_lr`,
     `inner_steps`.
     """
-
-    def adapt(
-        meta: Params,
-        state: Params,
-        hyper: Hyper,
-        support: Examples,
-        steps: int,
-        rng: torch.Generator,
-        start: Adapted | None = None,
-    ) -> Adapted:
-        body, head = split_head(network, start.params if start else meta)
-        collect = network.batch_normalized and not objective.transductive
-        features, statistics = network.features(body, support.inputs, collect=collect)
-        head = adapt_head(
-            network,
-            objective,
-            features,
-            support.targets,
-            head if start else per_episode(head, len(support.inputs)),
-            torch.as_tensor(hyper["inner_lr"]),
-            steps,
-            differentiable=requires_grad(meta),
-        )
-        return Adapted(body | head, statistics if collect else None)
-
-    predict = predictor(network)
-    gradients = through_query_loss(adapt, predict, objective)
-    return Algorithm("anil", network_weights(network), adapt, predict, gradients)
+    return compose("anil", network, objective, RECIPE)

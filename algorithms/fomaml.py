@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from algorithms.algorithm import Algorithm, Objective
-from algorithms.parts.forward import predictor
-from algorithms.parts.initialization import network_weights
-from algorithms.parts.meta import through_query_loss
-from algorithms.parts.whole_network import adapt_all
+from algorithms.compose import compose
+from algorithms.recipe import Recipe
 from networks.network import Network
+
+RECIPE = Recipe(meta_gradient="first_order")
 
 
 def fomaml(network: Network, objective: Objective) -> Algorithm:
@@ -16,7 +16,4 @@ def fomaml(network: Network, objective: Objective) -> Algorithm:
     The gradient of the query loss at the adapted parameters is taken as the meta-gradient.
     Meta-parameters: the network's. Hyperparameters: `inner_lr`, `inner_steps`.
     """
-    adapt = adapt_all(network, objective, second_order=False)
-    predict = predictor(network)
-    gradients = through_query_loss(adapt, predict, objective)
-    return Algorithm("fomaml", network_weights(network), adapt, predict, gradients)
+    return compose("fomaml", network, objective, RECIPE)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from algorithms.algorithm import Algorithm, Objective
-from algorithms.parts.forward import predictor
-from algorithms.parts.initialization import network_weights
-from algorithms.parts.meta import through_query_loss
-from algorithms.parts.whole_network import adapt_all
+from algorithms.compose import compose
+from algorithms.recipe import Recipe
 from networks.network import Network
+
+RECIPE = Recipe()
 
 
 def maml(network: Network, objective: Objective) -> Algorithm:
@@ -15,7 +15,4 @@ def maml(network: Network, objective: Objective) -> Algorithm:
 
     Meta-parameters: the network's. Hyperparameters: `inner_lr`, `inner_steps`.
     """
-    adapt = adapt_all(network, objective, second_order=True)
-    predict = predictor(network)
-    gradients = through_query_loss(adapt, predict, objective)
-    return Algorithm("maml", network_weights(network), adapt, predict, gradients)
+    return compose("maml", network, objective, RECIPE)

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from algorithms.algorithm import Adapted, Algorithm, Diagnostics, Hyper, Objective
-from algorithms.parts.descent import per_episode
-from algorithms.parts.forward import predictor
-from algorithms.parts.head_only import adapt_head, split_head
-from algorithms.parts.initialization import network_weights
+from algorithms.parts.axis import per_episode, ranks_of
+from algorithms.parts.inner_loop import InnerLoop, differentiable
 from algorithms.parts.meta import diagnose, gradients_of, leaves
-from algorithms.parts.whole_network import adapt_all
+from algorithms.recipe import Recipe
 from episodes.episode import Episodes, Examples
 from networks.initialization import linear_parameters
 from networks.network import Network, Params, Statistics
@@ -42,7 +40,7 @@ def _pooled(examples: list[Examples], targets: list[Tensor]) -> tuple[Tensor, Te
 
 def _pooled_regression(network: Network, objective: Objective) -> Algorithm:
     def meta_gradients(
-        meta: Params, state: Params, hyper: Hyper, episodes: Episodes, rng: torch.Generator
+        meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor
     ) -> tuple[Params, Params, Diagnostics]:
         meta = leaves(meta)
         support, query = episodes.support, episodes.query
@@ -53,9 +51,10 @@ def _pooled_regression(network: Network, objective: Objective) -> Algorithm:
         of_query = outputs.view(len(episodes), -1, outputs.shape[-1])[:, support.inputs.shape[1] :]
         return gradients, state, diagnose(objective, of_query, query.targets)
 
-    adapt = adapt_all(network, objective, second_order=False)
-    init, predict = network_weights(network), predictor(network)
-    return Algorithm("pretrain", init, adapt, predict, meta_gradients, separable=False)
+    inner = InnerLoop(network, objective, Recipe(meta_gradient="first_order"))
+    return Algorithm(
+        "pretrain", inner.init, inner.adapt, inner.predict, meta_gradients, separable=False
+    )
 
 
 def _pooled_classification(network: Network, objective: Objective, classes: int) -> Algorithm:
@@ -66,7 +65,7 @@ def _pooled_classification(network: Network, objective: Objective, classes: int)
         return weights, _initial_statistics(network, weights)
 
     def meta_gradients(
-        meta: Params, state: Params, hyper: Hyper, episodes: Episodes, rng: torch.Generator
+        meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor
     ) -> tuple[Params, Params, Diagnostics]:
         meta = leaves(meta)
         support, query = episodes.support, episodes.query
@@ -86,33 +85,41 @@ def _pooled_classification(network: Network, objective: Objective, classes: int)
         hyper: Hyper,
         support: Examples,
         steps: int,
-        rng: torch.Generator,
+        keys: Tensor,
         start: Adapted | None = None,
     ) -> Adapted:
-        body, head = split_head(network, start.params if start else meta)
+        body = {name: value for name, value in meta.items() if name not in network.head_names}
         stored = None if objective.transductive else _stored(state)
         features, _ = network.features(body, support.inputs, stored)
-        head = adapt_head(
-            network,
-            objective,
-            features,
-            support.targets,
-            head if start else _new_head(head, objective, len(support.inputs)),
-            torch.as_tensor(hyper["inner_lr"]),
-            steps,
-            differentiable=False,
-        )
+        if start is None:
+            head = _new_head(network, meta, objective, len(support.inputs))
+        else:
+            head = {name: start.params[name] for name in network.head_names}
+        rate = torch.as_tensor(hyper["inner_lr"])
+        for _ in range(steps):
+            with torch.enable_grad():
+                points = {name: differentiable(value.detach()) for name, value in head.items()}
+                outputs = network.head(points, features.detach())
+                losses = objective.loss.per_episode(outputs, support.targets)
+                gradients = torch.autograd.grad(losses.sum(), list(points.values()))
+            moved = zip(head.items(), gradients, strict=True)
+            head = {name: value - rate * gradient for (name, value), gradient in moved}
         return Adapted(body | head, stored)
 
-    return Algorithm("pretrain", init, adapt, predictor(network), meta_gradients, separable=False)
+    def predict(meta: Params, state: Params, adapted: Adapted, inputs: Tensor) -> Tensor:
+        return network(adapted.params, inputs, adapted.statistics)
+
+    return Algorithm("pretrain", init, adapt, predict, meta_gradients, separable=False)
 
 
-def _new_head(head: Params, objective: Objective, episodes: int) -> Params:
+def _new_head(network: Network, meta: Params, objective: Objective, episodes: int) -> Params:
     """Return heads of zeros for the episodes' own ways."""
     assert objective.ways is not None
-    shapes = {name: (objective.ways, *value.shape[1:]) for name, value in head.items()}
-    zeros = {name: head[name].new_zeros(shape) for name, shape in shapes.items()}
-    return per_episode(zeros, episodes)
+    head = {name: meta[name] for name in network.head_names}
+    zeros = {
+        name: value.new_zeros(objective.ways, *value.shape[1:]) for name, value in head.items()
+    }
+    return per_episode(zeros, ranks_of(zeros), episodes)
 
 
 def _initial_statistics(network: Network, weights: Params) -> Params:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -70,6 +71,23 @@ class Episodes:
             self.classes.to(device),
             self.index.to(device),
         )
+
+
+def joined(batches: Sequence[Episodes]) -> Episodes:
+    """Return the episodes of several batches as one, in order."""
+    if len(batches) == 1:
+        return batches[0]
+
+    def examples(parts: list[Examples]) -> Examples:
+        inputs = torch.cat([part.inputs for part in parts])
+        return Examples(inputs, torch.cat([part.targets for part in parts]))
+
+    return Episodes(
+        examples([batch.support for batch in batches]),
+        examples([batch.query for batch in batches]),
+        torch.cat([batch.classes for batch in batches]),
+        torch.cat([batch.index for batch in batches]),
+    )
 
 
 class TaskDistribution(Protocol):

@@ -24,6 +24,7 @@ class Task:
     load: called with the checked keyword arguments of `episodes.load`, task left out.
     splits: names of its class splits, the default first; empty where there is only one.
     archives: returns the files it reads; None for a task that is generated.
+    images: whether an example has the shape (channels, height, width).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Task:
     load: Callable[..., TaskDistribution]
     splits: tuple[str, ...] = ()
     archives: Callable[[], Sequence[Archive]] | None = None
+    images: bool = False
 
     @property
     def needs_data(self) -> bool:
@@ -124,6 +126,7 @@ TASKS: dict[str, Task] = {
             _load_omniglot,
             splits=("vinyals", "lake"),
             archives=_omniglot_archives,
+            images=True,
         ),
     )
 }

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from networks.conv4 import conv4
+from networks.errors import NetworkError
 from networks.mlp import mlp
 from networks.network import Network, Params, Statistics
+from networks.resnet12 import resnet12
+from networks.torchvision_model import torchvision_model
+from networks.vit import vit
 
-__all__ = ["NETWORKS", "Entry", "Network", "Params", "Statistics", "build"]
+__all__ = ["NETWORKS", "Entry", "Network", "NetworkError", "Params", "Statistics", "build"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,16 @@ class Entry:
 
 
 NETWORKS: dict[str, Entry] = {
-    "mlp": Entry(mlp, "fully connected: width, depth, activation"),
+    "mlp": Entry(mlp, "fully connected: width, depth, normalization, activation, residual"),
     "conv4": Entry(
         conv4, "convolutional blocks: filters, depth, pool or stride, normalization, activation"
+    ),
+    "resnet12": Entry(
+        resnet12, "residual blocks of 3 convolutions (few-shot ResNet-12, without DropBlock)"
+    ),
+    "vit": Entry(vit, "small vision transformer: patch, width, depth, heads, readout"),
+    "torchvision": Entry(
+        torchvision_model, "a convolutional classifier of torchvision by name, not pretrained"
     ),
 }
 
@@ -32,5 +43,9 @@ NETWORKS: dict[str, Entry] = {
 def build(
     name: str, input_shape: tuple[int, ...], outputs: int, settings: Mapping[str, Any]
 ) -> Network:
-    """Build a registered network. Raises KeyError for a name, TypeError for a setting unknown."""
+    """Build a registered network.
+
+    Raises KeyError for a name, TypeError for a setting unknown; NetworkError for a value that does
+    not fit the others or the inputs.
+    """
     return NETWORKS[name].make(input_shape, outputs, **settings)

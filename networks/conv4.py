@@ -5,9 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from networks.errors import check_word
 from networks.initialization import convolution_weight, linear_parameters
-from networks.layers import ACTIVATIONS, convolution, linear, max_pool, normalize
+from networks.layers import (
+    ACTIVATIONS,
+    average_pool,
+    convolution,
+    linear,
+    max_pool,
+    normalize,
+)
 from networks.network import Network, Params, Statistics
+
+POOLS = {"pool": max_pool, "average": average_pool}
 
 
 def conv4(
@@ -19,13 +29,18 @@ def conv4(
     downsample: str = "pool",
     normalization: str = "batch",
     activation: str = "relu",
+    residual: bool = False,
 ) -> Network:
     """Build `depth` blocks of convolution, normalization, activation, halving; then a linear layer.
 
-    downsample: "pool" halves by 2 x 2 maxima after the activation, "stride" by a convolution of
-        stride 2 (Finn et al. 2017 for Omniglot). A map of side 1 is not halved again.
+    downsample: "pool" halves by 2 x 2 maxima after the activation, "average" by 2 x 2 means,
+        "stride" by a convolution of stride 2 (Finn et al. 2017 for Omniglot). A map of side 1 is
+        not halved again.
     normalization: see `networks.layers.normalize`. A convolution has a bias only without one.
+    residual: a block's input is added before its activation (He et al. 2016, section 3.2): as it
+        is where shapes agree, else through a 1 x 1 convolution, "blockN.shortcut.weight".
     """
+    check_word("downsample", downsample, (*POOLS, "stride"))
     channels, height, width = input_shape
     activate = ACTIVATIONS[activation]
     blocks = [f"block{i}" for i in range(1, depth + 1)]
@@ -35,17 +50,21 @@ def conv4(
         if halves[-1]:
             up = 1 if downsample == "stride" else 0
             height, width = (height + up) // 2, (width + up) // 2
+    strides = [2 if halve and downsample == "stride" else 1 for halve in halves]
 
     def init(rng: torch.Generator) -> Params:
         params: Params = {}
         fan_in = channels
-        for block in blocks:
+        for block, stride in zip(blocks, strides, strict=True):
             params[f"{block}.weight"] = convolution_weight(fan_in, filters, rng)
             if normalization == "none":
                 params[f"{block}.bias"] = torch.zeros(filters)
             else:
                 params[f"{block}.scale"] = torch.ones(filters)
                 params[f"{block}.shift"] = torch.zeros(filters)
+            if residual and (fan_in != filters or stride > 1):
+                shortcut = convolution_weight(fan_in, filters, rng, kernel=1)
+                params[f"{block}.shortcut.weight"] = shortcut
             fan_in = filters
         size = filters * height * width
         params["head.weight"], params["head.bias"] = linear_parameters(size, outputs, rng)
@@ -58,15 +77,20 @@ def conv4(
         collect: bool = False,
     ) -> tuple[Tensor, Statistics]:
         collected: Statistics = {}
+        into = collected if collect else None
         maps = inputs.transpose(0, 1).contiguous()
-        for block, halve in zip(blocks, halves, strict=True):
-            stride = 2 if halve and downsample == "stride" else 1
-            bias = params.get(f"{block}.bias")
-            maps = convolution(params[f"{block}.weight"], bias, maps, stride)
-            into = collected if collect else None
-            maps = activate(normalize(normalization, params, block, maps, statistics, into))
-            if halve and downsample == "pool":
-                maps = max_pool(maps)
+        for block, stride, halve in zip(blocks, strides, halves, strict=True):
+            before = maps
+            maps = convolution(params[f"{block}.weight"], params.get(f"{block}.bias"), maps, stride)
+            maps = normalize(normalization, params, block, maps, statistics, into)
+            if residual:
+                shortcut = params.get(f"{block}.shortcut.weight")
+                if shortcut is not None:
+                    before = convolution(shortcut, None, before, stride)
+                maps = maps + before
+            maps = activate(maps)
+            if halve and downsample in POOLS:
+                maps = POOLS[downsample](maps)
         return maps.flatten(2).transpose(0, 1), collected
 
     def head(params: Params, hidden: Tensor) -> Tensor:

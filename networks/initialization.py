@@ -22,6 +22,16 @@ def linear_parameters(inputs: int, outputs: int, rng: torch.Generator) -> tuple[
     return uniform((outputs, inputs), bound, rng), uniform((outputs,), bound, rng)
 
 
-def convolution_weight(inputs: int, outputs: int, rng: torch.Generator) -> Tensor:
-    """Weight (outputs, inputs, 3, 3), uniform as of Glorot and Bengio 2010, equation 16."""
-    return uniform((outputs, inputs, 3, 3), math.sqrt(6 / (9 * (inputs + outputs))), rng)
+def convolution_weight(inputs: int, outputs: int, rng: torch.Generator, kernel: int = 3) -> Tensor:
+    """Weight (outputs, inputs, kernel, kernel), uniform as of Glorot and Bengio 2010, eq. 16."""
+    bound = math.sqrt(6 / (kernel * kernel * (inputs + outputs)))
+    return uniform((outputs, inputs, kernel, kernel), bound, rng)
+
+
+def fan_out_weight(inputs: int, outputs: int, rng: torch.Generator, kernel: int = 3) -> Tensor:
+    """Weight (outputs, inputs, kernel, kernel), normal as of He et al. 2015, section 2.2, backward.
+
+    Its variance is 2 / (kernel^2 outputs).
+    """
+    deviation = math.sqrt(2 / (kernel * kernel * outputs))
+    return torch.randn((outputs, inputs, kernel, kernel), generator=rng) * deviation

@@ -20,6 +20,9 @@ EPSILON = 1e-5
 NORMALIZATIONS = ("batch", "layer", "group", "none")
 GROUPS = 8
 
+Pair = int | tuple[int, int]
+"""One number for height and width, or one for each."""
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": F.leaky_relu,
@@ -41,28 +44,55 @@ def linear(weight: Tensor, bias: Tensor, inputs: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(-2), inputs, weight.transpose(1, 2))
 
 
-def convolution(weight: Tensor, bias: Tensor | None, maps: Tensor, stride: int = 1) -> Tensor:
-    """3 x 3 convolution with padding 1 of maps (N, T, C_in, H, W).
+def convolution(
+    weight: Tensor,
+    bias: Tensor | None,
+    maps: Tensor,
+    stride: Pair = 1,
+    *,
+    padding: Pair | None = None,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of maps (N, T, C_in, H, W).
 
-    weight: (C_out, C_in, 3, 3) or (T, C_out, C_in, 3, 3); bias: (C_out,) or (T, C_out).
+    weight: (C_out, C_in / groups, k_h, k_w), or the same with a leading axis T;
+    bias: (C_out,) or (T, C_out).
+    padding: None for half of the kernel, which keeps a side at stride 1 (1 for 3 x 3, 0 for 1 x 1).
     """
+    if padding is None:
+        padding = (weight.shape[-2] // 2, weight.shape[-1] // 2)
     examples, episodes, channels, height, width = maps.shape
     if weight.dim() == 4:
         flat = maps.reshape(examples * episodes, channels, height, width)
-        out = F.conv2d(flat, weight, bias, stride=stride, padding=1)
+        common = bias if bias is not None and bias.dim() == 1 else None
+        out = F.conv2d(flat, weight, common, stride, padding, dilation, groups)
     else:
         flat = maps.reshape(examples, episodes * channels, height, width)
+        kernels = weight.flatten(0, 1)
         flat_bias = None if bias is None else bias.expand(episodes, -1).reshape(-1)
-        out = F.conv2d(
-            flat, weight.flatten(0, 1), flat_bias, stride=stride, padding=1, groups=episodes
-        )
-    return out.view(examples, episodes, -1, out.shape[-2], out.shape[-1])
+        out = F.conv2d(flat, kernels, flat_bias, stride, padding, dilation, episodes * groups)
+    out = out.view(examples, episodes, -1, out.shape[-2], out.shape[-1])
+    if bias is not None and weight.dim() == 4 and bias.dim() == 2:
+        return out + bias[..., None, None]
+    return out
 
 
 def max_pool(maps: Tensor) -> Tensor:
     """Halve the maps (N, T, C, H, W) by 2 x 2 maxima; a side of odd length loses its last line."""
     pooled = F.max_pool2d(maps.flatten(0, 1), 2)
     return pooled.view(*maps.shape[:3], *pooled.shape[-2:])
+
+
+def average_pool(maps: Tensor) -> Tensor:
+    """Halve the maps (N, T, C, H, W) by 2 x 2 means; a side of odd length loses its last line."""
+    pooled = F.avg_pool2d(maps.flatten(0, 1), 2)
+    return pooled.view(*maps.shape[:3], *pooled.shape[-2:])
+
+
+def global_average(maps: Tensor) -> Tensor:
+    """Mean of maps (N, T, C, H, W) over their positions, (N, T, C)."""
+    return maps.mean((-2, -1))
 
 
 def batch_statistics(maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,6 +108,7 @@ def normalize(
     maps: Tensor,
     statistics: Statistics | None,
     collected: Statistics | None,
+    epsilon: float = EPSILON,
 ) -> Tensor:
     """Normalize maps (N, T, C, H, W), then scale and shift by `name`.scale and `name`.shift.
 
@@ -101,15 +132,41 @@ def normalize(
             scale.expand(episodes, channels).reshape(-1),
             shift.expand(episodes, channels).reshape(-1),
             training=True,
-            eps=EPSILON,
+            eps=epsilon,
         )
         return out.view_as(maps)
     if kind == "batch":
         assert statistics is not None
         mean, variance = statistics[name]
-        factor = scale * torch.rsqrt(variance + EPSILON)
+        factor = scale * torch.rsqrt(variance + epsilon)
         return maps * factor[..., None, None] + (shift - mean * factor)[..., None, None]
     flat = maps.reshape(examples * episodes, channels, height, width)
     groups = 1 if kind == "layer" else math.gcd(GROUPS, channels)
-    out = F.group_norm(flat, groups, eps=EPSILON).view_as(maps)
+    out = F.group_norm(flat, groups, eps=epsilon).view_as(maps)
     return out * scale[..., None, None] + shift[..., None, None]
+
+
+def layer_normalize(
+    scale: Tensor, shift: Tensor, inputs: Tensor, epsilon: float = EPSILON
+) -> Tensor:
+    """Normalize each vector of inputs (T, N, ..., D) over its D elements, then scale and shift.
+
+    scale, shift: (D,) or (T, D).
+    """
+    out = F.layer_norm(inputs, inputs.shape[-1:], eps=epsilon)
+    return out * _beside(scale, inputs) + _beside(shift, inputs)
+
+
+def _beside(value: Tensor, inputs: Tensor) -> Tensor:
+    """View (D,) or (T, D) so that it broadcasts along the first and last axes of (T, ..., D)."""
+    return value if value.dim() == 1 else value.view(len(value), *[1] * (inputs.dim() - 2), -1)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention over tokens, each (..., L, D); Vaswani et al. 2017, equation 1.
+
+    Written as products and a softmax, which have exact second derivatives on every device; the
+    fused kernels of `F.scaled_dot_product_attention` have first ones only.
+    """
+    weights = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    return weights.softmax(-1) @ value

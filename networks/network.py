@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -45,6 +46,7 @@ class Network:
     head: (parameters, features (T, N, F)) -> outputs (T, N, outputs).
     head_names: the parameters that `head` reads, weight (outputs, F) first.
     batch_normalized: whether outputs depend on the other examples of the batch.
+    grouped: layers with a weight whose outputs each see only some of the inputs.
     """
 
     name: str
@@ -53,6 +55,12 @@ class Network:
     head: Callable[[Params, Tensor], Tensor]
     head_names: tuple[str, ...]
     batch_normalized: bool
+    grouped: tuple[str, ...] = ()
+
+    @cached_property
+    def shapes(self) -> dict[str, torch.Size]:
+        """Shapes of the shared parameters, by name, in the order of the layers."""
+        return {name: value.shape for name, value in self.init(torch.Generator()).items()}
 
     def __call__(
         self, params: Params, inputs: Tensor, statistics: Statistics | None = None

@@ -192,7 +192,7 @@ class Conductor:
     def _new_trial(self) -> Job:
         trial = self.study.ask()
         config = self.sample(trial)
-        config = replace(config, seed=config.seed + trial.number)
+        config = replace(config, seed=config.seed + trial.number * config.seeds)
         run_id = self.recorder.start("trial", trial.number, config, None)
         self.study.annotate(trial.number, CONFIG, config.to_dict())
         self.study.annotate(trial.number, RUN_ID, run_id)
@@ -204,7 +204,7 @@ class Conductor:
         if RUN_ID not in attributes:
             # The driver ended between asking and recording: nothing ran, so it starts afresh.
             config = self.sample(self.study.handle(number))
-            config = replace(config, seed=config.seed + number)
+            config = replace(config, seed=config.seed + number * config.seeds)
             run_id = self.recorder.start("trial", number, config, None)
             self.study.annotate(number, CONFIG, config.to_dict())
             self.study.annotate(number, RUN_ID, run_id)
@@ -229,7 +229,7 @@ class Conductor:
     def _to_confirm(self) -> list[tuple[int, int]]:
         """List (trial, seed) of the confirmations still to be run, every first seed first."""
         pairs = [
-            (trial.number, CONFIRMATION_SEEDS_FROM + seed)
+            (trial.number, CONFIRMATION_SEEDS_FROM + seed * self._seeds_of_a_trial(trial.number))
             for seed in range(self.plan.seeds)
             for trial in self.study.best(self.plan.best)
         ]
@@ -237,6 +237,9 @@ class Conductor:
         return [
             (number, seed) for number, seed in pairs if f"{CONFIRMED}/{number}/{seed}" not in done
         ]
+
+    def _seeds_of_a_trial(self, number: int) -> int:
+        return Config.from_dict(self.study.attributes(number)[CONFIG]).seeds
 
     def _may_search(self) -> bool:
         asked = len(self.study.trials("COMPLETE", "PRUNED", "FAIL", "RUNNING"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -43,10 +44,14 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """The MLflow experiment: `omniglot-5way-1shot`, `sinusoid-10shot`."""
+        """The MLflow experiment: `omniglot-5way-1shot`, `sinusoid-10shot`.
+
+        It also names a folder, so a task `my_tasks:steps` is `my_tasks-steps` here.
+        """
+        task = re.sub(r"[^\w.-]", "-", self.task)
         ways = f"{self.ways}way-" if self.ways else ""
         split = f"-{self.split}" if self.split not in (None, "vinyals") else ""
-        return f"{self.task}-{ways}{self.shots}shot{split}" + "-transductive" * self.transductive
+        return f"{task}-{ways}{self.shots}shot{split}" + "-transductive" * self.transductive
 
     @property
     def hash(self) -> str:
@@ -72,17 +77,19 @@ class Config:
     settings: the network's structure (`filters`, `depth`, ...).
     episodes: training budget, in episodes seen.
     rungs: episodes seen at which meta-validation is measured on the way, ascending.
+    seed, seeds: the first seed, and how many replicas are trained, with seeds in a row.
     threads: CPU threads; part of the configuration because sums depend on it in the last bit.
     """
 
     problem: Problem
     algorithm: str
     network: str
-    hyper: Mapping[str, float | int | str]
+    hyper: Mapping[str, float | int | str | bool]
     settings: Mapping[str, float | int | str | bool]
     episodes: int
     rungs: tuple[int, ...] = ()
     seed: int = 0
+    seeds: int = 1
     device: str = "cpu"
     threads: int = 1
     formulation: Mapping[str, Any] = field(default_factory=dict)

@@ -6,34 +6,57 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from search import extensions
 from search.config import Config, Problem
 from search.errors import UserError
 from search.spec_source import parse_yaml
 from spaces.algorithms import ALGORITHM_SPACES
 from spaces.errors import SpaceError, nearest
 from spaces.networks import NETWORK_SPACES
-from spaces.parameter import Fixed
-from spaces.space import Space, checked
+from spaces.parameter import Fixed, Parameter, Value
+from spaces.space import Kind, Space, bare, checked
 
-EXPORTED = ("metasweep", "config", "results", "provenance")
+EXPORTED = ("metasweep", "description", "config", "results", "provenance")
+READY_MADE = "configurations"
 DEVICE = r"cpu|mps|cuda(:\d+)?"
+
+
+def ready_made_configurations() -> list[tuple[str, str]]:
+    """Return the name and description of every ready-made configuration."""
+    return [(name, parse_yaml(text, name)["description"]) for name, text in _ready_made().items()]
+
+
+def _ready_made() -> dict[str, str]:
+    folder = resources.files("spaces").joinpath(READY_MADE)
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".yaml")
+    }
 
 
 def read_config(path: Path) -> Config:
     """Read a configuration: under `config` as exported, or at the top level of the file.
 
+    A path without a folder or suffix that is no file may be the name of a ready-made one.
+
     Hyperparameters and settings that are left out take the published defaults. Nothing in the file
     is executed. Raises UserError that names the file, the field, its value and what is right.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        named = None if path.exists() else _ready_made().get(str(path))
+        text = path.read_text(encoding="utf-8") if named is None else named
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `metasweep export` writes one") from None
+        names = ", ".join(_ready_made())
+        raise UserError(
+            f"{path}: no such file; `metasweep export` writes one; ready-made: {names}"
+        ) from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file in UTF-8") from None
     except OSError as error:
@@ -61,25 +84,31 @@ def _config(path: Path, content: dict[str, Any]) -> Config:
     except TypeError as error:
         raise UserError(f"{path}: {error}") from None
     _check_values(path, config)
-    algorithm = _space(path, "algorithm", config.algorithm, ALGORITHM_SPACES)
-    network = _space(path, "network", config.network, NETWORK_SPACES)
-    hyper = _complete(path, "hyper", config.hyper, algorithm.defaults[config.problem.kind])
-    settings = _complete(path, "settings", config.settings, network.defaults[config.problem.kind])
+    extensions.resolve_field(f"{path}: problem.task", "task", config.problem.task)
+    extensions.resolve_field(f"{path}: algorithm", "algorithm", config.algorithm)
+    extensions.resolve_field(f"{path}: network", "network", config.network)
+    algorithm, network = ALGORITHM_SPACES[config.algorithm], NETWORK_SPACES[config.network]
+    kind = config.problem.kind
+    settings = _complete(path, "settings", config.settings, network, kind, {})
+    hyper = _complete(path, "hyper", config.hyper, algorithm, kind, settings)
     return Config.from_dict({**config.to_dict(), "hyper": hyper, "settings": settings})
 
 
-def _space(path: Path, field: str, name: str, spaces: Mapping[str, Space]) -> Space:
-    if name not in spaces:
-        raise UserError(f"{path}: {field}: {name!r}: {nearest(name, spaces)}")
-    return spaces[name]
-
-
 def _complete(
-    path: Path, section: str, given: Mapping[str, Any], defaults: Mapping[str, Any]
+    path: Path,
+    section: str,
+    given: Mapping[str, Any],
+    space: Space,
+    kind: Kind,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the defaults, with the given values, if these are legal, in their place."""
-    _refuse_unknown(path, f"{section}.", given, defaults)
-    values = dict(defaults)
+    """Return a value for all that matters: the given ones, if legal, else the published ones."""
+    if kind not in space.defaults:
+        owner = "network" if section == "settings" else "algorithm"
+        raise UserError(f"{path}: {owner}: is not for {kind} problems")
+    defaults = space.defaults[kind]
+    _refuse_unknown(path, f"{section}.", given, {*map(bare, space.parameters), *defaults})
+    values: dict[str, Any] = {}
     for name, value in given.items():
         try:
             parameter = checked(name, Fixed(value))
@@ -87,7 +116,18 @@ def _complete(
             raise UserError(f"{path}: {section}.{name}: {error}") from None
         assert isinstance(parameter, Fixed)
         values[name] = parameter.value
-    return values
+    around = {"kind": kind, **{f"network/{name}": value for name, value in settings.items()}}
+
+    def answer(name: str, parameter: Parameter) -> Value:
+        own = bare(name)
+        # Where what is given calls for a variant, the published value may not be one of its.
+        return values[own] if own in values else parameter.closest(defaults[own])
+
+    complete = space.walk(around, answer)
+    for name in values:
+        if name not in complete:
+            raise UserError(f"{path}: {section}.{name}: has no effect beside the rest; remove it")
+    return complete
 
 
 def _check_values(path: Path, config: Config) -> None:
@@ -100,6 +140,7 @@ def _check_values(path: Path, config: Config) -> None:
         "problem.test_episodes": problem.test_episodes,
         "episodes": config.episodes,
         "threads": config.threads,
+        "seeds": config.seeds,
     }
     for key, value in counts.items():
         if value < 1:

@@ -22,6 +22,7 @@ from search.conductor import Conductor, Nothing
 from search.errors import FailedError, UserError
 from search.jobs import Job, Progress
 from search.trainable import JOB, PROGRESS, TrialActor
+from search.user_code import own_path
 
 RESTARTS_AFTER_LOST_PROCESS = 3
 CONNECT_SECONDS = 5
@@ -127,7 +128,7 @@ def drive(
     data: str | None,
 ) -> None:
     """Run the conductor's jobs until it has no more, or until it is interrupted."""
-    shared = {"tracking_uri": tracking_uri, "data": data}
+    shared = {"tracking_uri": tracking_uri, "data": data, "path": own_path()}
     jobs: dict[str, Job] = {}
     tuner = tune.Tuner(
         tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpu}),

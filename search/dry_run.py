@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 
 from episodes import data_report
+from search.fitting import check_fits
 from search.sampling import load_problem, sampler_of
 from search.spec import Spec
 
@@ -34,6 +35,7 @@ def show(spec: Spec, data: str | None, console: Console) -> None:
         say("# the data are not here yet: the search downloads them first")
         return
     problem, distribution = load_problem(spec, data)
+    check_fits(spec, problem, distribution)
     sample = sampler_of(spec, problem, distribution)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():

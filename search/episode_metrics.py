@@ -40,7 +40,13 @@ def episode_metrics(table: pd.DataFrame, config: Config) -> Iterator[Row]:
     `episode/train/*`: every so many-th episode, step = its index.
     `validation/query_loss`, `validation/query_accuracy`: means over each rung's episodes and the
     ranking ones, step = training episodes seen.
+    Where a configuration has several seeds, each value is their mean on an episode.
     """
+    if config.seeds > 1:
+        # skipna=False: an episode that diverged for one seed has no mean.
+        keys = ["split", "index", "episodes_seen"]
+        columns = list(EVALUATION_COLUMNS.values())
+        table = table.groupby(keys, sort=False)[columns].mean(skipna=False).reset_index()
     evaluation: tuple[RecordSplit, ...] = ("rung", "validation", "test")
     for split in evaluation:
         rows = table[table["split"] == split]

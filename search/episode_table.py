@@ -20,6 +20,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
         "train; rung and validation (both drawn from meta-validation classes); test",
     ),
     "index": (pa.int64(), "the episode's index within its split: with the seed, it draws it again"),
+    "seed": (pa.int64(), "the learner's: of its initialization and its training episodes"),
     "episodes_seen": (pa.int64(), "training episodes seen when the row was made"),
     "seconds": (pa.float64(), "wall seconds, the batch's shared equally among its episodes"),
     "classes": (pa.list_(pa.int64()), "class ids within the split, by label; empty in regression"),
@@ -36,7 +37,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 
 SCHEMA = pa.schema(
     [pa.field(name, kind, metadata={"about": text}) for name, (kind, text) in COLUMNS.items()],
-    metadata={"format": "metasweep-episodes-1"},
+    metadata={"format": "metasweep-episodes-2"},
 )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from algorithms.algorithm import Algorithm, Hyper
 from algorithms.engine import Formulation, chunks
+from algorithms.parts import noise
 from algorithms.parts.losses import Loss
 from episodes.episode import Episodes, Split, TaskDistribution
 from networks.network import Params
@@ -52,11 +53,13 @@ def evaluate(
     *,
     device: torch.device,
     episodes_seen: int,
+    seed: int,
     episodes: range | None = None,
 ) -> EpisodeRecords:
     """Adapt to each fixed episode of a split and measure its query set on the way.
 
     split: "rung" and "validation" are drawn from meta-validation, "test" from meta-test.
+    seed: of the learner, for the record.
     episodes: other indices than the fixed ones of the problem.
     Returns a row per episode, with the query loss and accuracy before the first inner step, after
     the last, and as a curve over them (NaN at steps in between that were not measured).
@@ -71,9 +74,10 @@ def evaluate(
             drawn_from, problem.evaluation_seed, wanted[first : first + size]
         )
         for chunk in chunks(drawn, size):
-            losses, accuracies = _curves(learner, chunk.to(device))
+            keys = noise.keys_of(problem.evaluation_seed, chunk.index)
+            losses, accuracies = _curves(learner, chunk.to(device), keys.to(device))
             seconds = (time.perf_counter() - began) / len(chunk)
-            parts.append(_rows(split, chunk, losses, accuracies, seconds, episodes_seen))
+            parts.append(_rows(split, chunk, losses, accuracies, seconds, episodes_seen, seed))
     return concatenate(parts)
 
 
@@ -83,10 +87,11 @@ def measured_steps(steps: int) -> list[int]:
     return sorted({round(i * steps / max(points - 1, 1)) for i in range(points)})
 
 
-def _curves(learner: Learner, episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
+def _curves(
+    learner: Learner, episodes: Episodes, keys: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
     """Return query loss and accuracy, each (T, steps + 1), NaN where not measured."""
     algorithm, loss = learner.algorithm, learner.loss
-    rng = torch.Generator().manual_seed(0)
     losses = np.full((len(episodes), learner.steps + 1), np.nan)
     accuracies = np.full_like(losses, np.nan)
     adapted, taken = None, 0
@@ -98,7 +103,7 @@ def _curves(learner: Learner, episodes: Episodes) -> tuple[np.ndarray, np.ndarra
                 learner.hyper,
                 episodes.support,
                 step - taken,
-                rng,
+                keys,
                 adapted,
             )
             taken = step
@@ -116,11 +121,13 @@ def _rows(
     accuracies: np.ndarray,
     seconds: float,
     episodes_seen: int,
+    seed: int,
 ) -> EpisodeRecords:
     count = len(episodes)
     return EpisodeRecords(
         split=np.full(count, split, dtype="U10"),
         index=episodes.index.numpy(),
+        seed=np.full(count, seed, dtype=np.int64),
         episodes_seen=np.full(count, episodes_seen, dtype=np.int64),
         seconds=np.full(count, seconds),
         classes=episodes.classes.numpy(),

@@ -14,6 +14,7 @@ from search.conductor import Conductor, Plan
 from search.config import Config, Problem
 from search.driver import Resources, drive, refuse_local_store, room_for, start_ray, stop_ray
 from search.errors import UserError
+from search.fitting import check_fits
 from search.jobs import Kind
 from search.progress import LiveDisplay
 from search.results import write_results
@@ -85,7 +86,8 @@ def start(
             f"--name: {name}: in use by a search in {where}; give another --name, "
             f"or go on with that one: metasweep resume {name}"
         )
-    problem, _ = load_problem(spec, data)
+    problem, distribution = load_problem(spec, data)
+    check_fits(spec, problem, distribution)
     resolved = spec.resolved() | {"name": name}
     with folder.locked(), _ray(tracker, name, problem, console):
         run_id = tracker.start_search(problem, name, resolved, spec.seed)
@@ -169,6 +171,9 @@ def _drive(
     for network in spec.networks:
         for algorithm in spec.algorithms:
             study.enqueue(space.defaults(algorithm, network))
+            if spec.recipes:
+                for parameters in space.points(algorithm, network).values():
+                    study.enqueue(parameters, reference=False)
     resources = Resources(spec.resources.cpu, spec.resources.gpu)
     limit = spec.budget.time_limit
     left = None if limit is None else max(0.0, limit - record.elapsed)

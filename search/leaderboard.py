@@ -30,6 +30,9 @@ COLUMNS = (
     "metric",
     "parameters",
     "train_seconds",
+    "seconds_per_1000",
+    "peak_memory_mb",
+    "adaptation_ms",
     "episodes",
     "seed",
     "state",
@@ -147,6 +150,7 @@ def _entry(
         "metric": metric,
         "parameters": parameters(config),
         "episodes": int(row["episodes"]),
+        "seconds_per_1000": 1000 * row["train_seconds"] / (row["episodes"] * config.seeds),
         "confirmed": len(confirmations) > 0,
     }
     if len(confirmations):

@@ -87,7 +87,7 @@ class LiveDisplay:
         shown = "" if math.isnan(progress.value) else f"{progress.value:.4g}"
         line = Text(f"{time.monotonic() - self._began:6.0f}s  ", no_wrap=True, overflow="ellipsis")
         line.append(f"{job.name:<26}", style="dim" if state != "COMPLETE" else "")
-        line.append(f"{job.config.algorithm:<9} {job.config.network:<6}")
+        line.append(f"{job.config.algorithm:<9} {job.config.network:<5} ")
         line.append(f"{state:<9}", style=COLORS[state])
         line.append(f"{shown:>9} at {progress.episodes:>6} episodes")
         if reason and not reason.startswith(HALVED):

@@ -19,6 +19,7 @@ class EpisodeRecords:
     split: (N,) str. "rung" and "validation" are both drawn from meta-validation classes: the small
         set judged at each rung, and the one that ranks.
     index: (N,) int64, the episode's index within its split and evaluation set.
+    seed: (N,) int64, the seed of the learner: that of its initialization and training episodes.
     episodes_seen: (N,) int64, training episodes seen when the row was made.
     seconds: (N,) float64, wall seconds of the batch it ran in, shared equally.
     classes: (N, ways) int64 class ids within the split; (N, 0) for regression.
@@ -30,6 +31,7 @@ class EpisodeRecords:
 
     split: np.ndarray
     index: np.ndarray
+    seed: np.ndarray
     episodes_seen: np.ndarray
     seconds: np.ndarray
     classes: np.ndarray
@@ -44,8 +46,16 @@ class EpisodeRecords:
         return len(self.index)
 
     def metric(self, name: str) -> np.ndarray:
-        """Return the (N,) values after adaptation of "query_loss" or "query_accuracy"."""
-        return {"query_loss": self.loss_after, "query_accuracy": self.accuracy_after}[name]
+        """Return "query_loss" or "query_accuracy" after adaptation, a value an episode.
+
+        Where several seeds were judged on the same episodes, an episode's value is their mean.
+        """
+        values = {"query_loss": self.loss_after, "query_accuracy": self.accuracy_after}[name]
+        seeds = len(np.unique(self.seed))
+        if seeds < 2:
+            return values
+        order = np.argsort(self.index, kind="stable")
+        return values[order].reshape(-1, seeds).mean(1)
 
     def of(self, split: RecordSplit) -> EpisodeRecords:
         """Return the rows of one split."""

@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
+from algorithms import RecipeError
 from episodes.episode import TaskDistribution
+from networks import NetworkError
 from search.config import Config
 from search.errors import UserError
 from search.jobs import Progress
@@ -100,7 +102,7 @@ def _failure(error: Exception, folder: Path) -> Progress:
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     if is_out_of_memory(error):
         return Progress("out_of_memory", 0, reason=f"out of memory: {reason}")
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | RecipeError | NetworkError):
         return Progress("failed", 0, reason=str(error))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").write_text("".join(traceback.format_exception(error)))

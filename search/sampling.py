@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,11 @@ from algorithms import engine
 from episodes.episode import TaskDistribution
 from search.config import Config, Problem
 from search.distribution import distribution_of
+from search.extensions import learner_is_own
 from search.spec import Spec
+from search.spec_sections import ResourcesSpec
+
+FOR_DERIVATIVES = 0.5
 
 
 def sampler_of(
@@ -21,10 +26,15 @@ def sampler_of(
     space = spec.search_space()
     rungs = spec.rungs()
     device = torch.device("cuda" if spec.resources.gpu else "cpu")
-    formulation = engine.choose(distribution.input_shape, device).to_dict()
+
+    memory = memory_of_a_trial(spec.resources)
 
     def sample(trial: Any) -> Config:
         learner = space.suggest(trial)
+        batches: int | None = spec.budget.episodes // int(learner.hyper["meta_batch_size"])
+        if learner_is_own(learner.algorithm, learner.network):
+            batches = None  # Compiled programs outlive the code that they were made of.
+        formulation = engine.choose(distribution.input_shape, device, batches, memory)
         return Config(
             problem=problem,
             algorithm=learner.algorithm,
@@ -34,12 +44,30 @@ def sampler_of(
             episodes=spec.budget.episodes,
             rungs=rungs,
             seed=spec.seed,
+            seeds=spec.seeds,
             device=device.type,
             threads=max(1, int(spec.resources.cpu)),
-            formulation=formulation,
+            formulation=formulation.to_dict(),
         )
 
     return sample
+
+
+def memory_of_a_trial(resources: ResourcesSpec) -> int | None:
+    """Return the MB that a trial's derivatives may take; None where that is not known here.
+
+    Unless the specification says how much a trial has: its share of the GPU's memory, or of the
+    machine's by its share of the processors. A part is left for weights, data and the rest.
+    """
+    if resources.memory_gb is not None:
+        return int(1e3 * resources.memory_gb * FOR_DERIVATIVES)
+    if not resources.gpu:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+        return int(total * min(1.0, resources.cpu / (os.cpu_count() or 1)) * FOR_DERIVATIVES)
+    if not torch.cuda.is_available():
+        return None
+    total = torch.cuda.get_device_properties(0).total_memory / 1e6
+    return int(total * min(1.0, resources.gpu) * FOR_DERIVATIVES)
 
 
 def load_problem(spec: Spec, data: str | None) -> tuple[Problem, TaskDistribution]:

@@ -12,7 +12,8 @@ from torch import Tensor
 class Snapshot:
     """A point in a training.
 
-    tensors: named "meta/<parameter>", "state/<buffer>", "optimizer/<slot>/<parameter>", "rng".
+    tensors: named "meta/<parameter>", "state/<buffer>", "optimizer/<slot>/<parameter>"; with a
+        leading axis of seeds where a configuration has several.
     state: counters and choices, JSON values only ("episodes", "train_seconds", ...).
     """
 

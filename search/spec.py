@@ -18,6 +18,7 @@ from search.spec_sections import (
     BudgetSpec,
     Concurrency,
     ConfirmationSpec,
+    Count,
     Name,
     Networks,
     ProblemSpec,
@@ -31,13 +32,13 @@ from spaces.networks import IMAGE_NETWORKS
 from spaces.parameter import Parameter, parse
 from spaces.search_space import SearchSpace
 
-IMAGE_TASKS = frozenset({"omniglot"})
-
 
 class Spec(Section):
     """A search, as its YAML describes it.
 
     space: overrides of the spaces of algorithms and networks, in the form of `spaces.parameter`.
+    seeds: replicas of every trial, trained with seeds in a row; values are means over them.
+    recipes: whether the named recipes of `composed` are its first trials.
     concurrency: trials at once; "auto" for what the resources allow.
     study_url: database of the Optuna study; None for the driver's own.
     """
@@ -51,6 +52,8 @@ class Spec(Section):
     budget: BudgetSpec
     confirmation: ConfirmationSpec = ConfirmationSpec()
     seed: Seed = 0
+    seeds: Count = 1
+    recipes: bool = True
     concurrency: Concurrency = "auto"
     resources: ResourcesSpec = ResourcesSpec()
     study_url: str | None = None
@@ -139,7 +142,7 @@ class Spec(Section):
             problems.append(
                 f"problem.split: {problem.split!r}: {task.name} has no such split: {right}"
             )
-        if task.name not in IMAGE_TASKS:
+        if not task.images:
             problems += [
                 f"networks: {network!r}: needs images, and {task.name} has none"
                 for network in self.networks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -15,17 +15,13 @@ from pydantic import (
     PlainValidator,
 )
 
-from episodes import TASKS
+from search import extensions
 from search.duration import seconds
-from spaces.algorithms import ALGORITHM_SPACES
-from spaces.errors import nearest
-from spaces.networks import NETWORK_SPACES
 
 
-def _known(what: str, names: Collection[str]) -> Callable[[str], str]:
+def _known(what: extensions.What) -> Callable[[str], str]:
     def check(value: str) -> str:
-        if value not in names:
-            raise ValueError(f"unknown {what}: {nearest(value, names)}")
+        extensions.resolve(what, value)
         return value
 
     return check
@@ -60,14 +56,14 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Seconds = Annotated[float | None, BeforeValidator(_optional_seconds)]
 Name = Annotated[str, AfterValidator(_name)]
-TaskName = Annotated[str, AfterValidator(_known("task", TASKS))]
+TaskName = Annotated[str, AfterValidator(_known("task"))]
 Algorithms = Annotated[
-    list[Annotated[str, AfterValidator(_known("algorithm", ALGORITHM_SPACES))]],
+    list[Annotated[str, AfterValidator(_known("algorithm"))]],
     Field(min_length=1),
     AfterValidator(_distinct),
 ]
 Networks = Annotated[
-    list[Annotated[str, AfterValidator(_known("network", NETWORK_SPACES))]],
+    list[Annotated[str, AfterValidator(_known("network"))]],
     Field(min_length=1),
     AfterValidator(_distinct),
 ]
@@ -126,7 +122,11 @@ class ConfirmationSpec(Section):
 
 
 class ResourcesSpec(Section):
-    """What one trial occupies; a share of a GPU may be given."""
+    """What one trial occupies; a share of a GPU may be given.
+
+    memory_gb: of the device that it trains on; episodes run in chunks that fit half of it.
+    """
 
     cpu: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     gpu: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -63,7 +63,9 @@ def parse_yaml(text: str, origin: str) -> Any:
 def set_values(content: dict[str, Any], overrides: Mapping[str, str]) -> None:
     """Set values, written as YAML, at dotted keys such as `budget.trials`. Raises UserError."""
     for key, text in overrides.items():
-        *sections, last = key.split(".")
+        # Names in `space` may hold dots: `space.my_package.learners:my_maml/inner_lr`.
+        space, _, name = key.partition(".")
+        *sections, last = [space, name] if space == "space" and name else key.split(".")
         node = content
         for depth, section in enumerate(sections, start=1):
             if node.get(section) is None:

@@ -57,9 +57,13 @@ class SearchStudy:
                 multivariate=True, group=True, constant_liar=True, seed=seed + trials
             )
 
-    def enqueue(self, parameters: dict[str, Any]) -> None:
-        """Have these parameters tried before any sampled ones, as a reference: never pruned."""
-        self.study.enqueue_trial(parameters, user_attrs={REFERENCE: True}, skip_if_exists=True)
+    def enqueue(self, parameters: dict[str, Any], reference: bool = True) -> None:
+        """Have these parameters tried before any sampled ones.
+
+        reference: whether they are never pruned.
+        """
+        attributes = {REFERENCE: True} if reference else {}
+        self.study.enqueue_trial(parameters, user_attrs=attributes, skip_if_exists=True)
 
     def ask(self) -> optuna.Trial:
         """Return a new trial to suggest parameters for."""

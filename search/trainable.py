@@ -9,12 +9,15 @@ from typing import Any
 
 from ray import tune
 
+from episodes import DataError
 from search.distribution import distribution_of
+from search.errors import UserError
 from search.house import check_house
 from search.jobs import Job, Progress
 from search.run_job import run_job
 from search.tracking import Tracker
 from search.trial_folder import TrialFolder
+from search.user_code import extend_path
 
 JOB, PROGRESS = "job", "progress"
 
@@ -27,7 +30,12 @@ class TrialActor(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Start the job; `config` also names the tracking URI and the data folder."""
+        """Start the job; `config` also names the tracking URI, the data folder and the path.
+
+        Ray's workers import from the driver's current folder; the rest of its path, such as
+        PYTHONPATH, a cluster that was started elsewhere does not know.
+        """
+        extend_path(config["path"])
         check_house()
         self._data = config["data"]
         self._tracker = Tracker(config["tracking_uri"], None)
@@ -51,6 +59,9 @@ class TrialActor(tune.Trainable):
 
     def _start(self, config: dict[str, Any]) -> Iterator[Progress]:
         job = Job.from_json(config[JOB])
-        distribution = distribution_of(job.config.problem, self._data)
+        try:
+            distribution = distribution_of(job.config.problem, self._data)
+        except (UserError, DataError) as error:
+            return iter([Progress("failed", 0, reason=str(error))])
         publish = functools.partial(self._tracker.publish, job.run_id, config=job.config)
         return run_job(job.config, distribution, TrialFolder(Path(job.folder)), publish)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 
-import networks
-from algorithms import ALGORITHMS, Algorithm, Diagnostics, Objective, engine
+from algorithms import Diagnostics, engine
 from algorithms.algorithm import Hyper
-from algorithms.parts.losses import CLASSIFICATION, REGRESSION, Loss
-from episodes.episode import Episodes, TaskDistribution
+from algorithms.parts import noise
+from algorithms.parts.axis import stacked
+from algorithms.programs import CompileError, Programs, can_compile
+from episodes.episode import Episodes, TaskDistribution, joined
 from networks.network import Params
+from search.building import build, evaluation_steps, hyperparameters, identity
 from search.config import Config
+from search.episode_stream import EpisodeStream, training_rows
 from search.evaluation import Learner, evaluate
 from search.memory import peak_megabytes, reset_peak
 from search.outer_loop import OuterLoop
 from search.records import EpisodeRecords, Interval, concatenate, interval
 from search.snapshot import Snapshot
 
+log = logging.getLogger("metasweep")
+
 Phase = Literal["train", "rung", "final", "diverged"]
-COUNTS = ("inner_steps", "inner_steps_evaluation", "meta_batch_size")
 META, STATE = "meta/", "state/"
 REPORT_SECONDS = 1.0
-DRAWN_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -59,60 +63,11 @@ class Report:
     reason: str = ""
 
 
-def objective_of(config: Config, distribution: TaskDistribution) -> Objective:
-    """Return what an algorithm needs to know of the configuration's problem."""
-    loss = CLASSIFICATION if distribution.kind == "classification" else REGRESSION
-    problem = config.problem
-    return Objective(loss, problem.transductive, problem.ways, distribution.train_classes)
-
-
-def build(config: Config, distribution: TaskDistribution) -> tuple[Algorithm, Loss]:
-    """Build the configuration's algorithm on its network, and the loss it is judged by."""
-    network = networks.build(
-        config.network, distribution.input_shape, distribution.outputs, config.settings
-    )
-    objective = objective_of(config, distribution)
-    return ALGORITHMS[config.algorithm].make(network, objective), objective.loss
-
-
-def hyperparameters(config: Config, device: torch.device) -> Hyper:
-    """Return the hyperparameters as algorithms want them: numbers as tensors, counts as ints."""
-    numbers = {name: value for name, value in config.hyper.items() if not isinstance(value, str)}
-    return {
-        name: int(value) if name in COUNTS else torch.tensor(float(value), device=device)
-        for name, value in numbers.items()
-    }
-
-
-def evaluation_steps(config: Config) -> int:
-    """Return the number of inner steps at meta-validation and meta-test."""
-    return int(config.hyper["inner_steps_evaluation"])
-
-
-class EpisodeStream:
-    """Training episodes in order of their index, drawn ahead in blocks."""
-
-    def __init__(self, distribution: TaskDistribution, seed: int):
-        self._distribution = distribution
-        self._seed = seed
-        self._first = 0
-        self._block: Episodes | None = None
-        small = math.prod(distribution.input_shape) <= 64
-        self._ahead = DRAWN_AT_ONCE if small else 1
-
-    def take(self, first: int, count: int) -> Episodes:
-        """Return episodes first, ..., first + count - 1."""
-        offset = first - self._first
-        if self._block is None or offset < 0 or offset + count > len(self._block):
-            ahead = range(first, first + max(count, self._ahead))
-            self._block = self._distribution.sample("train", self._seed, ahead)
-            self._first, offset = first, 0
-        return self._block[offset : offset + count]
-
-
-def restore_learner(config: Config, distribution: TaskDistribution, snapshot: Snapshot) -> Learner:
-    """Return the learner of a snapshot, ready to adapt on the configuration's device."""
-    return _Run(config, distribution, snapshot).learner()
+def restore_learners(
+    config: Config, distribution: TaskDistribution, snapshot: Snapshot
+) -> dict[int, Learner]:
+    """Return the learners of a snapshot by their seeds, ready to adapt on the config's device."""
+    return _Run(config, distribution, snapshot).learners()
 
 
 def meta_train(
@@ -123,6 +78,8 @@ def meta_train(
     With `resume` training goes on from a snapshot and gives the numbers that it would have given
     without the interruption. The last report is "final", or "diverged" as soon as a training loss
     or a meta-validation loss is not finite.
+    Where `config.seeds` is above 1, so many replicas are trained, each on its own episodes; values
+    are then means over them, episode by episode.
     """
     run = _Run(config, distribution, resume)
     yield from run.reports()
@@ -136,19 +93,15 @@ class _Run:
         self.config = config
         self.distribution = distribution
         self.device = torch.device(config.device)
-        self.formulation = (
-            engine.Formulation.from_dict(config.formulation)
-            if config.formulation
-            else engine.choose(distribution.input_shape, self.device)
-        )
         self.hyper = hyperparameters(config, self.device)
-        self.rng = torch.Generator().manual_seed(config.seed)
         self.algorithm, self.loss = build(config, distribution)
-        meta, state = self.algorithm.init(self.hyper, self.rng)
-        self.meta: Params = {name: value.to(self.device) for name, value in meta.items()}
-        self.state: Params = {name: value.to(self.device) for name, value in state.items()}
-        self.outer = OuterLoop(self.meta, config.hyper)
-        self.stream = EpisodeStream(distribution, config.seed)
+        self.programs = Programs(identity(config, distribution))
+        self.seeds = list(range(config.seed, config.seed + config.seeds))
+        self.replicas = config.seeds if config.seeds > 1 else None
+        self.meta, self.state = self._initial()
+        self.formulation = self._formulation(resume)
+        self.outer = OuterLoop(self.meta, config.hyper, self.replicas)
+        self.streams = [EpisodeStream(distribution, seed) for seed in self.seeds]
         self.seen = 0
         self.train_seconds = 0.0
         self.history: list[dict[str, float]] = []
@@ -157,16 +110,51 @@ class _Run:
         if resume is not None:
             self._restore(resume)
 
-    def learner(self) -> Learner:
-        """Return what has been learned so far."""
-        return Learner(
-            self.algorithm,
-            self.loss,
-            self.hyper,
-            self.meta,
-            self.state,
-            evaluation_steps(self.config),
+    def _initial(self) -> tuple[Params, Params]:
+        """Return what is meta-learned and the state, stacked where there are replicas."""
+        drawn = [
+            self.algorithm.init(self.hyper, torch.Generator().manual_seed(seed))
+            for seed in self.seeds
+        ]
+        metas, states = [meta for meta, _ in drawn], [state for _, state in drawn]
+        joined = (stacked(metas), stacked(states)) if self.replicas else drawn[0]
+        meta, state = ({k: v.to(self.device) for k, v in each.items()} for each in joined)
+        return meta, state
+
+    def _formulation(self, resume: Snapshot | None) -> engine.Formulation:
+        """Return how batches are run: as they were before an interruption, else as configured."""
+        if resume is not None:
+            return engine.Formulation.from_dict(resume.state["formulation"])
+        if self.config.formulation:
+            wanted = engine.Formulation.from_dict(self.config.formulation)
+        else:
+            wanted = engine.choose(self.distribution.input_shape, self.device)
+        if wanted.compiled and not can_compile():
+            log.warning("no C++ compiler is found: %s runs uncompiled", self.config.algorithm)
+            wanted = replace(wanted, compiled=False)
+        episode = self.distribution.sample("train", self.config.seed, range(1)).to(self.device)
+        meta, state = self._own(self.meta, 0), self._own(self.state, 0)
+        return engine.fitted(
+            wanted, self.algorithm, meta, state, self.hyper, episode, episode.index
         )
+
+    def learners(self) -> dict[int, Learner]:
+        """Return what has been learned so far, by seed."""
+        return {
+            seed: Learner(
+                self.algorithm,
+                self.loss,
+                self.hyper,
+                self._own(self.meta, place),
+                self._own(self.state, place),
+                evaluation_steps(self.config),
+            )
+            for place, seed in enumerate(self.seeds)
+        }
+
+    def _own(self, values: Params, place: int) -> Params:
+        """Return what belongs to one replica."""
+        return {k: v[place] for k, v in values.items()} if self.replicas else values
 
     def reports(self) -> Iterator[Report]:
         boundaries = (*self.config.rungs, self.config.episodes)
@@ -185,7 +173,8 @@ class _Run:
         last = time.perf_counter()
         while self.seen < boundary:
             began = time.perf_counter()
-            self._train_on(self.stream.take(self.seen, min(batch, boundary - self.seen)))
+            count = min(batch, boundary - self.seen)
+            self._train_on([stream.take(self.seen, count) for stream in self.streams])
             now = time.perf_counter()
             self.train_seconds += now - began
             if now - last >= REPORT_SECONDS or self.seen == boundary:
@@ -203,21 +192,43 @@ class _Run:
                     return
                 yield self._report("train", [records])
 
-    def _train_on(self, episodes: Episodes) -> None:
+    def _train_on(self, batches: list[Episodes]) -> None:
+        """Take one outer step on a batch of episodes for each replica."""
         began = time.perf_counter()
-        gradients, self.state, diagnostics = engine.meta_gradients(
-            self.algorithm,
-            self.formulation,
-            self.meta,
-            self.state,
-            self.hyper,
-            episodes.to(self.device),
-            self.rng,
+        episodes = joined(batches).to(self.device)
+        progress = self.seen / self.config.episodes
+        keys = [
+            noise.keys_of(seed, batch.index)
+            for seed, batch in zip(self.seeds, batches, strict=True)
+        ]
+        hyper = {**self.hyper, "progress": torch.tensor(progress, device=self.device)}
+        gradients, self.state, diagnostics = self._gradients(
+            hyper, episodes, torch.cat(keys).to(self.device)
         )
-        self.outer.step(gradients, self.seen / self.config.episodes)
-        self.seen += len(episodes)
+        self.outer.step(gradients, progress)
+        self.seen += len(batches[0])
         seconds = (time.perf_counter() - began) / len(episodes)
         self.pending.append((episodes, diagnostics, seconds, self.seen))
+
+    def _gradients(
+        self, hyper: Hyper, episodes: Episodes, keys: torch.Tensor
+    ) -> tuple[Params, Params, Diagnostics]:
+        try:
+            return engine.meta_gradients(
+                self.algorithm,
+                self.formulation,
+                self.meta,
+                self.state,
+                hyper,
+                episodes,
+                keys,
+                self.programs,
+                self.replicas,
+            )
+        except CompileError as error:
+            log.warning("%s runs uncompiled: %s", self.config.algorithm, error)
+            self.formulation = replace(self.formulation, compiled=False)
+            return self._gradients(hyper, episodes, keys)
 
     def _judge(self) -> Report:
         """Measure meta-validation, and at the end rank and test."""
@@ -247,18 +258,24 @@ class _Run:
         )
 
     def _evaluate(self, split: Literal["rung", "validation", "test"]) -> EpisodeRecords:
-        return evaluate(
-            self.learner(),
-            self.distribution,
-            self.config.problem,
-            split,
-            self.formulation,
-            device=self.device,
-            episodes_seen=self.seen,
+        return concatenate(
+            [
+                evaluate(
+                    learner,
+                    self.distribution,
+                    self.config.problem,
+                    split,
+                    self.formulation,
+                    device=self.device,
+                    episodes_seen=self.seen,
+                    seed=seed,
+                )
+                for seed, learner in self.learners().items()
+            ]
         )
 
     def _take_records(self) -> EpisodeRecords:
-        rows = [_training_rows(*batch) for batch in self.pending]
+        rows = [training_rows(*batch, self.seeds) for batch in self.pending]
         self.pending = []
         return concatenate(rows)
 
@@ -289,7 +306,6 @@ class _Run:
         tensors = {META + name: value.detach().cpu().clone() for name, value in self.meta.items()}
         tensors |= {STATE + name: value.cpu().clone() for name, value in self.state.items()}
         tensors |= {name: value.cpu() for name, value in self.outer.tensors().items()}
-        tensors["rng"] = self.rng.get_state()
         state = {
             "episodes": self.seen,
             "train_seconds": self.train_seconds,
@@ -303,29 +319,6 @@ class _Run:
             for name, value in values.items():
                 value.copy_(snapshot.tensors[prefix + name])
         self.outer.restore(snapshot.tensors)
-        self.rng.set_state(snapshot.tensors["rng"])
         self.seen = int(snapshot.state["episodes"])
         self.train_seconds = float(snapshot.state["train_seconds"])
         self.history = list(snapshot.state["history"])
-        self.formulation = engine.Formulation.from_dict(snapshot.state["formulation"])
-
-
-def _training_rows(
-    episodes: Episodes, diagnostics: Diagnostics, seconds: float, seen: int
-) -> EpisodeRecords:
-    count = len(episodes)
-    missing = np.full(count, np.nan)
-    accuracy = diagnostics.get("query_accuracy")
-    return EpisodeRecords(
-        split=np.full(count, "train", dtype="U10"),
-        index=episodes.index.numpy(),
-        episodes_seen=np.full(count, seen, dtype=np.int64),
-        seconds=np.full(count, seconds),
-        classes=episodes.classes.numpy(),
-        loss_before=missing,
-        loss_after=diagnostics["query_loss"].double().cpu().numpy(),
-        accuracy_before=missing,
-        accuracy_after=missing if accuracy is None else accuracy.double().cpu().numpy(),
-        loss_curve=np.empty((count, 0)),
-        accuracy_curve=np.empty((count, 0)),
-    )

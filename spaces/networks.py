@@ -5,13 +5,23 @@ from __future__ import annotations
 from spaces.parameter import Choice, Int, Value
 from spaces.space import Space
 
-_MLP_DEFAULTS: dict[str, Value] = {"width": 40, "depth": 2, "activation": "relu"}
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "silu", "gelu")
+
+_MLP_DEFAULTS: dict[str, Value] = {
+    "width": 40,
+    "depth": 2,
+    "normalization": "none",
+    "activation": "relu",
+    "residual": False,
+}
 
 MLP = Space(
     {
         "width": Int(16, 128, log=True),
         "depth": Int(1, 3),
-        "activation": Choice(("relu", "leaky_relu", "tanh", "silu", "gelu")),
+        "normalization": Choice(("none", "layer")),
+        "activation": Choice(ACTIVATIONS),
+        "residual": Choice((False, True)),
     },
     {"classification": _MLP_DEFAULTS, "regression": _MLP_DEFAULTS},
 )
@@ -23,21 +33,95 @@ _CONV4_DEFAULTS: dict[str, Value] = {
     "downsample": "pool",
     "normalization": "batch",
     "activation": "relu",
+    "residual": False,
 }
 
 CONV4 = Space(
     {
         "filters": Choice((16, 32, 64, 128)),
         "depth": Int(3, 5),
-        "downsample": Choice(("pool", "stride")),
+        "downsample": Choice(("pool", "average", "stride")),
         "normalization": Choice(("batch", "layer", "group", "none")),
-        "activation": Choice(("relu", "leaky_relu", "tanh", "silu", "gelu")),
+        "activation": Choice(ACTIVATIONS),
+        "residual": Choice((False, True)),
     },
     {"classification": _CONV4_DEFAULTS, "regression": _CONV4_DEFAULTS},
 )
 """Vinyals et al. 2016, arXiv:1606.04080, section 4.1.1. MAML's Omniglot network strides in place of
 pooling; pooling is what most later comparisons use."""
 
-NETWORK_SPACES: dict[str, Space] = {"mlp": MLP, "conv4": CONV4}
-IMAGE_NETWORKS = frozenset({"conv4"})
+_RESNET12_DEFAULTS: dict[str, Value] = {
+    "filters": 64,
+    "depth": 4,
+    "pool": "average",
+    "normalization": "batch",
+    "activation": "leaky_relu",
+    "residual": True,
+}
+
+RESNET12 = Space(
+    {
+        "filters": Choice((16, 32, 64)),
+        "depth": Int(2, 4),
+        "pool": Choice(("average", "flatten")),
+        "normalization": Choice(("batch", "layer", "group", "none")),
+        "activation": Choice(ACTIVATIONS),
+        "residual": Choice((False, True)),
+    },
+    {"classification": _RESNET12_DEFAULTS, "regression": _RESNET12_DEFAULTS},
+)
+"""Widths and the global average of Oreshkin et al. 2018, arXiv:1805.10123, supplement; activation
+of Lee et al. 2019, arXiv:1904.03025, section 4.1."""
+
+_VIT_DEFAULTS: dict[str, Value] = {
+    "patch": 7,
+    "width": 192,
+    "depth": 12,
+    "heads": 3,
+    "activation": "gelu",
+    "readout": "class",
+}
+
+VIT = Space(
+    {
+        "patch": Choice((4, 7, 14)),
+        "width": Choice((96, 192, 384)),
+        "depth": Int(2, 12),
+        "heads": Choice((3, 6, 12)),
+        "activation": Choice(ACTIVATIONS),
+        "readout": Choice(("class", "mean")),
+    },
+    {"classification": _VIT_DEFAULTS, "regression": _VIT_DEFAULTS},
+)
+"""The tiny one of Touvron et al. 2021, arXiv:2012.12877, table 1. Its patches of 16 pixels, 14 x 14
+to an image, are here patches of 7: 4 x 4 to an image of side 28, 12 x 12 at 84. All widths are
+multiples of all numbers of heads; an image that a patch does not divide is padded."""
+
+_TORCHVISION_DEFAULTS: dict[str, Value] = {"model": "resnet18"}
+
+TORCHVISION = Space(
+    {
+        "model": Choice(
+            (
+                "resnet18",
+                "resnet34",
+                "mobilenet_v2",
+                "mobilenet_v3_small",
+                "shufflenet_v2_x1_0",
+                "efficientnet_b0",
+            )
+        )
+    },
+    {"classification": _TORCHVISION_DEFAULTS, "regression": _TORCHVISION_DEFAULTS},
+)
+"""He et al. 2016, arXiv:1512.03385, table 1; the smaller ones of what fits images of side 28."""
+
+NETWORK_SPACES: dict[str, Space] = {
+    "mlp": MLP,
+    "conv4": CONV4,
+    "resnet12": RESNET12,
+    "vit": VIT,
+    "torchvision": TORCHVISION,
+}
+IMAGE_NETWORKS = {"conv4", "resnet12", "vit", "torchvision"}
 """Families that need inputs of shape (channels, height, width)."""

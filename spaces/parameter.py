@@ -147,7 +147,28 @@ class Fixed:
         return self.value
 
 
-Parameter = Float | Int | Choice | Fixed
+@dataclass(frozen=True)
+class Text:
+    """Any text that is not empty: legal for a name that only a network knows; never searched."""
+
+    def suggest(self, trial: Trial, name: str) -> Value:
+        """Refuse: there is nothing to choose from."""
+        raise SpaceError(f"{name}: give the texts to choose from")
+
+    def contains(self, value: object) -> bool:
+        """Whether `value` is such a text."""
+        return isinstance(value, str) and bool(value.strip())
+
+    def closest(self, value: Value) -> Value:
+        """Return the value."""
+        return value
+
+    def to_yaml(self) -> Any:
+        """Return nothing: it stands in no specification."""
+        return None
+
+
+Parameter = Float | Int | Choice | Fixed | Text
 
 
 def parse(value: Any) -> Parameter:
@@ -169,6 +190,8 @@ def values_of(parameter: Parameter) -> tuple[Value, ...]:
         return (parameter.value,)
     if isinstance(parameter, Choice):
         return parameter.options
+    if isinstance(parameter, Text):
+        return ()
     return (parameter.low, parameter.high)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from spaces.algorithms import ALGORITHM_SPACES
 from spaces.errors import SpaceError, nearest
 from spaces.networks import NETWORK_SPACES
-from spaces.parameter import Fixed, Parameter, Trial, Value
-from spaces.space import Kind, Space, checked
+from spaces.parameter import Choice, Fixed, Parameter, Trial, Value, values_of
+from spaces.space import Kind, Space, bare, checked
 
-SPACES: dict[str, Space] = ALGORITHM_SPACES | NETWORK_SPACES
+SPACES: Mapping[str, Space] = ChainMap(ALGORITHM_SPACES, NETWORK_SPACES)
 EVERY_OWNER = "*"
 
 
@@ -48,7 +49,9 @@ class SearchSpace:
             for name in chosen:
                 if name not in known:
                     raise SpaceError(f"{name}: unknown: {nearest(name, known)}")
-        problems = [problem for key in self.overrides if (problem := self._problem(key))]
+        owners = (*self.algorithms, *self.networks)
+        problems = [problem for name in owners if (problem := self._unfit(name))]
+        problems += [problem for key in self.overrides if (problem := self._problem(key))]
         if problems:
             raise SpaceError("\n".join(problems))
 
@@ -65,65 +68,162 @@ class SearchSpace:
         """Let the trial choose a learner. Parameters of what was not chosen are not suggested."""
         algorithm = _choose(trial, "algorithm", self.algorithms)
         network = _choose(trial, "network", self.networks)
-        return Learner(
-            algorithm, self._suggest(trial, algorithm), network, self._suggest(trial, network)
-        )
+
+        def ask(name: str, parameter: Parameter) -> Value:
+            return parameter.suggest(trial, name)
+
+        settings = self._walk(network, ask)
+        hyper = self._walk(algorithm, ask, settings)
+        return Learner(algorithm, hyper, network, settings)
 
     def defaults(self, algorithm: str, network: str) -> dict[str, Value]:
         """Return the published defaults of a pair as parameters for `study.enqueue_trial`.
 
         A default that an override excludes is replaced by the nearest value that it allows.
         """
-        chosen: dict[str, Value] = {}
-        if len(self.algorithms) > 1:
-            chosen["algorithm"] = algorithm
-        if len(self.networks) > 1:
-            chosen["network"] = network
-        for owner in (algorithm, network):
-            for name, published in SPACES[owner].defaults[self.kind].items():
-                parameter = self.parameters[f"{owner}/{name}"]
-                if not isinstance(parameter, Fixed):
-                    chosen[f"{owner}/{name}"] = parameter.closest(published)
-        return chosen
+        return self._enqueued(algorithm, network, {})
+
+    def nearest_learner(self, algorithm: str, network: str) -> Learner:
+        """Return the learner that the published defaults of a pair become in this space."""
+        values: dict[str, dict[str, Value]] = {algorithm: {}, network: {}}
+        for name, (_, _, value) in self._nearest(algorithm, network, {}).items():
+            owner, _, own = name.rpartition("/")
+            values[owner][bare(own)] = value
+        return Learner(algorithm, values[algorithm], network, values[network])
+
+    def points(self, algorithm: str, network: str) -> dict[str, dict[str, Value]]:
+        """Return the further points of a pair that are worth trying first, by name.
+
+        One that an override changes in a word or a truth value, so that it were another recipe, is
+        left out; numbers are moved into the range.
+        """
+        space = SPACES[algorithm]
+        return {
+            name: self._enqueued(algorithm, network, values[self.kind])
+            for name, values in space.points.items()
+            if self.kind in values and self._is_reached(algorithm, network, values[self.kind])
+        }
 
     def adjusted_defaults(self) -> dict[str, tuple[Value, Value]]:
         """Return (published, used) for each default that an override excludes."""
         adjusted: dict[str, tuple[Value, Value]] = {}
         for owner in (*self.algorithms, *self.networks):
             for name, published in SPACES[owner].defaults[self.kind].items():
-                parameter = self.parameters[f"{owner}/{name}"]
-                if not parameter.contains(published):
+                parameter = self.parameters.get(f"{owner}/{name}")
+                if parameter is not None and not parameter.contains(published):
                     adjusted[f"{owner}/{name}"] = (published, parameter.closest(published))
         return adjusted
 
-    def _suggest(self, trial: Trial, owner: str) -> dict[str, Value]:
-        return {
-            name: self.parameters[f"{owner}/{name}"].suggest(trial, f"{owner}/{name}")
-            for name in SPACES[owner].parameters
+    def _walk(
+        self,
+        owner: str,
+        ask: Callable[[str, Parameter], Value],
+        settings: Mapping[str, Value] | None = None,
+    ) -> dict[str, Value]:
+        given: dict[str, Value] = {"kind": self.kind}
+        given |= {f"network/{name}": value for name, value in (settings or {}).items()}
+
+        def ask_by_full_name(name: str, parameter: Parameter) -> Value:
+            full = f"{owner}/{name}"
+            return ask(full, self.parameters[full])
+
+        return SPACES[owner].walk(given, ask_by_full_name)
+
+    def _nearest(
+        self, algorithm: str, network: str, changes: Mapping[str, Value]
+    ) -> dict[str, tuple[Parameter, Value, Value]]:
+        """Return (parameter, wanted, nearest allowed) by full name, on the way to a point."""
+        met: dict[str, tuple[Parameter, Value, Value]] = {}
+
+        def asking(owner: str, wanted: Mapping[str, Value]) -> Callable[[str, Parameter], Value]:
+            def ask(name: str, parameter: Parameter) -> Value:
+                value = wanted[bare(name.rpartition("/")[2])]
+                met[name] = (parameter, value, parameter.closest(value))
+                return met[name][2]
+
+            return ask
+
+        structure = SPACES[network].defaults[self.kind]
+        settings = self._walk(network, asking(network, structure))
+        values = {**SPACES[algorithm].defaults[self.kind], **changes}
+        self._walk(algorithm, asking(algorithm, values), settings)
+        return met
+
+    def _enqueued(
+        self, algorithm: str, network: str, changes: Mapping[str, Value]
+    ) -> dict[str, Value]:
+        chosen: dict[str, Value] = {}
+        if len(self.algorithms) > 1:
+            chosen["algorithm"] = algorithm
+        if len(self.networks) > 1:
+            chosen["network"] = network
+        for name, (parameter, _, value) in self._nearest(algorithm, network, changes).items():
+            if not isinstance(parameter, Fixed):
+                chosen[name] = value
+        return chosen
+
+    def _is_reached(self, algorithm: str, network: str, changes: Mapping[str, Value]) -> bool:
+        met = self._nearest(algorithm, network, changes)
+        reached = {
+            bare(name.rpartition("/")[2]): value
+            for name, (_, _, value) in met.items()
+            if name.startswith(f"{algorithm}/")
         }
+        words = {k: v for k, v in changes.items() if isinstance(v, str | bool)}
+        return all(reached.get(name) == value for name, value in words.items())
 
     def _parameter(self, owner: str, name: str) -> Parameter:
+        space = SPACES[owner]
         for key in (f"{owner}/{name}", f"{EVERY_OWNER}/{name}"):
-            if key in self.overrides:
+            if key in self.overrides and name != bare(name):
                 return checked(name, self.overrides[key])
-        return SPACES[owner].parameters[name]
+        for key in (f"{owner}/{bare(name)}", f"{EVERY_OWNER}/{bare(name)}"):
+            if key in self.overrides:
+                override = checked(name, self.overrides[key])
+                return _fitted(space, name, override) if bare(name) in space.structure else override
+        return space.parameters[name]
+
+    def _unfit(self, owner: str) -> str | None:
+        if self.kind in SPACES[owner].defaults:
+            return None
+        return f"{owner}: is not for {self.kind} problems"
 
     def _problem(self, key: str) -> str | None:
         """Return what is wrong with an override, if anything."""
-        owner, slash, name = key.partition("/")
+        owner, slash, name = key.rpartition("/")
         if not slash:
             return f"{key}: say whose: */{key} for every algorithm or network that has it"
         if owner != EVERY_OWNER and owner not in SPACES:
             return f"{key}: unknown algorithm or network {owner}: {nearest(owner, SPACES)}"
         owners = list(SPACES) if owner == EVERY_OWNER else [owner]
-        known = {known for each in owners for known in SPACES[each].parameters}
-        if name not in known:
+        known = {bare(known) for each in owners for known in SPACES[each].parameters}
+        full = {known for each in owners for known in SPACES[each].parameters}
+        if name not in known | full:
             return f"{key}: unknown parameter {name}: {nearest(name, known)}"
         try:
             checked(name, self.overrides[key])
         except SpaceError as error:
             return f"{key}: {error}"
         return None
+
+
+def _fitted(space: Space, name: str, override: Parameter) -> Parameter:
+    """Return what of an override one variant of a structural parameter allows.
+
+    A value that no variant knows is let through where there is a choice at all. Where nothing is
+    left, the variant stays as it is: there the override would not fit.
+    """
+    own = space.parameters[name]
+    variants = [known for each, known in space.parameters.items() if bare(each) == bare(name)]
+    allowed = tuple(
+        value
+        for value in values_of(override)
+        if own.contains(value)
+        or not (isinstance(own, Fixed) or any(variant.contains(value) for variant in variants))
+    )
+    if not allowed:
+        return own
+    return Choice(allowed) if isinstance(override, Choice) else Fixed(allowed[0])
 
 
 def _choose(trial: Trial, name: str, options: Sequence[str]) -> str:

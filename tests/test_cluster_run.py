@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli import SMALL, free_port, run, started, wait_until
 
+EXTEND = Path(__file__).parents[1] / "docs" / "extend"
 RAY = (str(Path(sys.executable).with_name("ray")),)
 # As DESIGN.md asks of every cluster. It also makes the test independent of ~/.ray/auth_token.
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}
@@ -47,9 +48,13 @@ def _is_up(head: subprocess.Popen[str], logs: Path) -> bool:
 
 
 def test_search_runs_there_and_a_wrong_token_is_refused(cluster: Cluster, tmp_path: Path) -> None:
-    """Both at once: Ray takes its time to refuse."""
+    """Both at once: Ray takes its time to refuse.
+
+    The network comes from a folder that only this driver's PYTHONPATH names.
+    """
     options = ["--trials=2", "--episodes=300", "--set=confirmation.best=0", *SMALL]
-    right = {"RAY_ADDRESS": cluster.address, **TOKEN}
+    options += ["--set=networks=[my_learners:waves]", "--set=space={}"]
+    right = {"RAY_ADDRESS": cluster.address, **TOKEN, "PYTHONPATH": str(EXTEND)}
     wrong = right | {"RAY_AUTH_TOKEN": "f" * 32}
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -12,12 +12,8 @@ import pytest
 import torch
 import yaml
 
-from algorithms import ALGORITHMS
-from episodes import TASKS
-from networks import NETWORKS
 from search import checkpoint
 from search.snapshot import Snapshot
-from search.spec import ready_made
 from tests.cli import INSTALLED, PYTHON_M, Done, call, free_port, run
 from tests.search.small_runs import small_config
 
@@ -90,14 +86,6 @@ class TestHelp:
             done = call(*arguments, folder=tmp_path)
             assert done.code == 2
             assert re.search(r"Try '.* -h' for help", done.output)
-
-
-def test_list_names_everything(tmp_path: Path) -> None:
-    done = run("list", folder=tmp_path, command=INSTALLED)
-    assert done.code == 0
-    listed = re.findall(r"^  (\S+) +\S", done.output, re.MULTILINE)
-    assert listed == [*ALGORITHMS, *NETWORKS, *TASKS, *(name for name, _ in ready_made())]
-    assert {"omniglot-5way-1shot", "sinusoid"} <= set(listed)
 
 
 class TestDryRun:

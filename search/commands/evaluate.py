@@ -23,23 +23,29 @@ def evaluate_checkpoint(
     from search.checkpoint import load
     from search.distribution import distribution_of
     from search.evaluation import evaluate
-    from search.records import interval
-    from search.training import restore_learner
+    from search.records import concatenate, interval
+    from search.training import restore_learners
     from search.trial_folder import newest_checkpoint
 
     found = load(newest_checkpoint(checkpoint))
     config = found.config
     distribution = distribution_of(config.problem, absolute(data))
-    learner = restore_learner(config, distribution, found.snapshot)
-    records = evaluate(
-        learner,
-        distribution,
-        config.problem,
-        "test",
-        Formulation.from_dict(found.snapshot.state["formulation"]),
-        device=torch.device(config.device),
-        episodes_seen=int(found.snapshot.state["episodes"]),
-        episodes=range(episodes),
+    learners = restore_learners(config, distribution, found.snapshot)
+    records = concatenate(
+        [
+            evaluate(
+                learner,
+                distribution,
+                config.problem,
+                "test",
+                Formulation.from_dict(found.snapshot.state["formulation"]),
+                device=torch.device(config.device),
+                episodes_seen=int(found.snapshot.state["episodes"]),
+                seed=seed,
+                episodes=range(episodes),
+            )
+            for seed, learner in learners.items()
+        ]
     )
     metric = config.problem.metric
     result = interval(records.metric(metric))

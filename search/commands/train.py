@@ -40,6 +40,7 @@ def train(
 
     from search.config_file import read_config
     from search.distribution import distribution_of
+    from search.fitting import check_builds
     from search.records import interval
     from search.tracking import Tracker
     from search.tracking_client import check
@@ -52,13 +53,14 @@ def train(
     distribution = distribution_of(first.problem, absolute(data))
     # A hand-written file does not say which data it is about: those that are here.
     first = replace(first, problem=replace(first.problem, data_digest=distribution.digest))
+    check_builds(first, distribution)
     tracker = Tracker(tracking_uri, storage.expanduser().absolute() / "artifacts")
     check(tracker.uri)
     console = Console(highlight=False)
     metric = first.problem.metric
     values = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    for seed in range(first.seed, first.seed + seeds):
+    for seed in range(first.seed, first.seed + seeds * first.seeds, first.seeds):
         with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
             task = bar.add_task(f"seed {seed}", total=first.episodes)
             trained = train_recorded(
@@ -69,9 +71,9 @@ def train(
                 functools.partial(_advance, bar, task),
             )
         table = trained.folder.table()
-        test = table[table["split"] == "test"].sort_values("index")
         column = "accuracy_after" if metric == "query_accuracy" else "loss_after"
-        values.append(test[column].to_numpy())
+        test = table[table["split"] == "test"].groupby("index")[column].mean(skipna=False)
+        values.append(test.to_numpy())
         numbers = trained.progress.summaries
         console.print(
             f"seed {seed}: meta-test {metric} {numbers['test_mean']:.4f} "

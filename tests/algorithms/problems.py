@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from algorithms import Objective
+from algorithms import Hyper, Objective
+from algorithms.parts import noise
 from algorithms.parts.losses import CLASSIFICATION, REGRESSION
 from episodes.episode import Episodes, Examples
 from networks import Network, Params, build
 
 WAYS, TRAIN_CLASSES = 3, 7
 IMAGE = (1, 8, 8)
+SEED = 11
 
 
 def regression_episodes(
@@ -59,15 +61,57 @@ def classification_objective(transductive: bool = False) -> Objective:
     return Objective(CLASSIFICATION, transductive, WAYS, TRAIN_CLASSES)
 
 
-def small_mlp(activation: str = "tanh") -> Network:
-    return build("mlp", (1,), 1, {"width": 6, "depth": 2, "activation": activation})
+def small_mlp(
+    activation: str = "tanh",
+    normalization: str = "none",
+    input_shape: tuple[int, ...] = (1,),
+    outputs: int = 1,
+) -> Network:
+    settings = {"width": 6, "depth": 2, "activation": activation, "normalization": normalization}
+    return build("mlp", input_shape, outputs, settings)
 
 
 def small_conv4(
-    downsample: str = "pool", normalization: str = "batch", activation: str = "silu"
+    downsample: str = "pool",
+    normalization: str = "batch",
+    activation: str = "silu",
+    residual: bool = False,
 ) -> Network:
     settings = {"filters": 4, "depth": 2, "downsample": downsample, "activation": activation}
-    return build("conv4", IMAGE, WAYS, settings | {"normalization": normalization})
+    settings |= {"normalization": normalization, "residual": residual}
+    return build("conv4", IMAGE, WAYS, settings)
+
+
+def hyperparameters(
+    inner_lr: float = 0.1, dtype: torch.dtype = torch.float64, **changes: float
+) -> Hyper:
+    """Return values for every hyperparameter that some algorithm reads; counts stay ints."""
+    values = {
+        "inner_lr": inner_lr,
+        "inner_steps": 2,
+        "progress": 0.75,
+        "inner_momentum": 0.6,
+        "inner_decay": 0.8,
+        "inner_weight_decay": 0.3,
+        "proximal_strength": 6.0,
+        "cg_steps": 3,
+        "context_size": 2,
+        "multi_step_share": 0.9,
+        "first_order_share": 0.5,
+        "attention_scale": 3.0,
+    }
+    return {
+        name: value if isinstance(value, int) else torch.tensor(value, dtype=dtype)
+        for name, value in (values | changes).items()
+    }
+
+
+def keys_of(episodes: Episodes, seed: int = SEED) -> Tensor:
+    return noise.keys_of(seed, episodes.index)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def double(params: Params) -> Params:

@@ -5,7 +5,7 @@ A new algorithm needs no test here, only its entry in the registry.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,90 +13,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from algorithms import ALGORITHMS, Adapted, Algorithm, Hyper, Objective
-from algorithms.algorithm import Diagnostics
+from algorithms import ALGORITHMS, Hyper
+from algorithms.compose import compose
 from algorithms.engine import Formulation
 from algorithms.engine import meta_gradients as in_chunks
-from episodes.episode import Episodes, Examples
-from networks import Network, Params
+from algorithms.recipe import CHOICES, Recipe
+from episodes.episode import joined
+from networks import Params
 from networks.layers import NORMALIZATIONS
+from tests.algorithms.learners import (
+    ADAPTING,
+    ALL,
+    CLASSIFYING,
+    EPISODES,
+    Learner,
+    all_close,
+    close,
+    learner,
+    learning,
+)
 from tests.algorithms.problems import (
-    classification_objective,
     double,
-    image_episodes,
-    regression_episodes,
-    regression_objective,
+    generator,
+    hyperparameters,
+    keys_of,
     relative_error,
     small_conv4,
-    small_mlp,
     vector,
 )
 
-EPISODES = 4
-KINDS = ("regression", "classification")
-
-
-@dataclass(frozen=True)
-class Learner:
-    """An initialized algorithm in float64, with episodes to learn from."""
-
-    algorithm: Algorithm
-    objective: Objective
-    episodes: Episodes
-    hyper: Hyper
-    meta: Params
-    state: Params
-
-    def adapt(self, steps: int, start: Adapted | None = None, **changes: object) -> Adapted:
-        learner = replace(self, **changes)
-        return learner.algorithm.adapt(
-            learner.meta,
-            learner.state,
-            learner.hyper,
-            learner.episodes.support,
-            steps,
-            generator(),
-            start,
-        )
-
-    def predict(self, adapted: Adapted, inputs: Tensor) -> Tensor:
-        return self.algorithm.predict(self.meta, self.state, adapted, inputs)
-
-    def query_outputs(self, steps: int) -> Tensor:
-        return self.predict(self.adapt(steps), self.episodes.query.inputs)
-
-    def loss_on(self, examples: Examples, adapted: Adapted) -> Tensor:
-        outputs = self.predict(adapted, examples.inputs)
-        return self.objective.loss.per_episode(outputs, examples.targets)
-
-    def gradients(self, **changes: object) -> tuple[Params, Params, Diagnostics]:
-        learner = replace(self, **changes)
-        return learner.algorithm.meta_gradients(
-            learner.meta, learner.state, learner.hyper, learner.episodes, generator()
-        )
-
-
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
-def hyperparameters(inner_lr: float = 0.05) -> Hyper:
-    return {"inner_lr": torch.tensor(inner_lr, dtype=torch.float64), "inner_steps": 2}
-
-
-def learner(
-    name: str, kind: str, transductive: bool = False, network: Network | None = None
-) -> Learner:
-    if kind == "regression":
-        network, objective = network or small_mlp(), regression_objective(transductive)
-        episodes = regression_episodes(EPISODES)
-    else:
-        network, objective = network or small_conv4(), classification_objective(transductive)
-        episodes = image_episodes(EPISODES)
-    algorithm = ALGORITHMS[name].make(network, objective)
-    hyper = hyperparameters()
-    meta, state = algorithm.init(hyper, generator())
-    return Learner(algorithm, objective, episodes, hyper, double(meta), double(state))
+SOME = settings(max_examples=4, deadline=None, derandomize=True)
 
 
 @pytest.fixture(params=[False, True], ids=["inductive", "transductive"])
@@ -104,43 +50,42 @@ def transductive(request: pytest.FixtureRequest) -> bool:
     return request.param
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(params=ALGORITHMS)
-def name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=ALL, ids=" ".join)
+def named(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param
 
 
 @pytest.fixture
-def any_learner(name: str, kind: str, transductive: bool) -> Learner:
-    return learner(name, kind, transductive)
+def any_learner(named: tuple[str, str], transductive: bool) -> Learner:
+    return learner(*named, transductive)
 
 
-def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+@pytest.fixture(params=ADAPTING, ids=" ".join)
+def adapting(request: pytest.FixtureRequest, transductive: bool) -> Learner:
+    return learner(*request.param, transductive)
 
 
-def all_close(found: Params, expected: Params) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in found.items():
-        close(value, expected[name])
-
-
-def test_it_is_called_what_it_is_registered_as(any_learner: Learner, name: str) -> None:
-    assert any_learner.algorithm.name == name
-    assert ALGORITHMS[name].summary
+def test_it_is_called_what_it_is_registered_as(named: tuple[str, str]) -> None:
+    assert learner(*named).algorithm.name == named[0]
+    assert ALGORITHMS[named[0]].summary
 
 
 def test_init_depends_on_the_seed_alone(any_learner: Learner) -> None:
     init, hyper = any_learner.algorithm.init, any_learner.hyper
-    first, again, other = (init(hyper, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    first, again, other = (init(hyper, generator(s)) for s in (1, 1, 2))
     for ours, theirs in zip(first, again, strict=True):
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     assert not torch.equal(vector(first[0]), vector(other[0]))
+
+
+def test_init_gives_what_training_at_single_precision_needs(any_learner: Learner) -> None:
+    hyper = hyperparameters(dtype=torch.float32)
+    for values in any_learner.algorithm.init(hyper, generator()):
+        assert {value.dtype for value in values.values()} <= {torch.float32}
+        assert not any(value.requires_grad for value in values.values())
+        addresses = [value.data_ptr() for value in values.values()]
+        assert len(set(addresses)) == len(addresses)
 
 
 def test_meta_gradients_mirror_meta(any_learner: Learner) -> None:
@@ -151,16 +96,24 @@ def test_meta_gradients_mirror_meta(any_learner: Learner) -> None:
     assert vector(gradients).norm() > 0
 
 
-def test_diagnostics_hold_a_value_per_episode(any_learner: Learner, kind: str) -> None:
+def test_diagnostics_hold_a_value_per_episode(any_learner: Learner) -> None:
     _, _, diagnostics = any_learner.gradients()
-    expected = {"query_loss"} | ({"query_accuracy"} if kind == "classification" else set())
-    assert diagnostics.keys() == expected
+    classes = any_learner.objective.ways is not None
+    assert diagnostics.keys() == {"query_loss"} | ({"query_accuracy"} if classes else set())
     for value in diagnostics.values():
         assert value.shape == (EPISODES,)
         assert value.isfinite().all()
         assert not value.requires_grad
-    if kind == "classification":
+    if classes:
         assert ((diagnostics["query_accuracy"] >= 0) & (diagnostics["query_accuracy"] <= 1)).all()
+
+
+@pytest.mark.parametrize("named", [pair for pair in ALL if pair[0] not in ("reptile", "pretrain")])
+def test_the_query_loss_in_diagnostics_is_that_after_adaptation(named: tuple[str, str]) -> None:
+    """Reptile trains on queries too, and pretraining does not adapt."""
+    plain = learner(*named)
+    expected = plain.loss_on(plain.episodes.query, plain.adapt(2))
+    close(plain.gradients()[2]["query_loss"], expected)
 
 
 def test_nothing_is_changed_in_place(any_learner: Learner) -> None:
@@ -168,50 +121,72 @@ def test_nothing_is_changed_in_place(any_learner: Learner) -> None:
     any_learner.gradients()
     adapted = any_learner.adapt(2)
     values = {key: value.clone() for key, value in adapted.params.items()}
-    any_learner.adapt(2, start=adapted)
+    if any_learner.algorithm.adapts:
+        any_learner.adapt(2, start=adapted)
     all_close(any_learner.meta, before[0])
     all_close(any_learner.state, before[1])
     all_close(adapted.params, values)
     assert not any(value.requires_grad for value in any_learner.meta.values())
 
 
-def test_no_steps_change_nothing(any_learner: Learner, name: str, kind: str) -> None:
-    adapted = any_learner.adapt(0)
-    new_head = name == "pretrain" and kind == "classification"
+def test_no_steps_change_nothing(adapting: Learner) -> None:
+    adapted = adapting.adapt(0)
+    new_head = adapting.algorithm.name == "pretrain" and adapting.objective.ways is not None
     for key, value in adapted.params.items():
         if new_head and key.startswith("head."):
             assert not value.any()
-        else:
-            close(value, any_learner.meta[key].expand_as(value))
+        elif key in adapting.meta:
+            close(value, adapting.meta[key].expand_as(value))
 
 
-def test_adapting_in_two_goes_is_adapting_in_one(any_learner: Learner) -> None:
+@pytest.mark.parametrize("named", [pair for pair in ALL if pair not in ADAPTING], ids=" ".join)
+def test_without_an_inner_loop_steps_are_ignored(named: tuple[str, str]) -> None:
+    plain = learner(*named)
+    assert not plain.algorithm.adapts
+    assert torch.equal(plain.query_outputs(0), plain.query_outputs(7))
+
+
+def two_goes(plain: Learner) -> None:
     with torch.no_grad():
-        at_once, first = any_learner.adapt(5), any_learner.adapt(2)
-        then = any_learner.adapt(3, start=first)
+        at_once, first = plain.adapt(5), plain.adapt(2)
+        then = plain.adapt(3, start=first)
         all_close(then.params, at_once.params)
-        query = any_learner.episodes.query.inputs
-        close(any_learner.predict(then, query), any_learner.predict(at_once, query))
+        query = plain.episodes.query.inputs
+        close(plain.predict(then, query), plain.predict(at_once, query))
 
 
-def test_adaptation_is_the_same_with_and_without_a_graph(any_learner: Learner) -> None:
+def test_adapting_in_two_goes_is_adapting_in_one(adapting: Learner) -> None:
+    two_goes(adapting)
+
+
+@pytest.mark.parametrize("head", ["learned", "zeroed"])
+@pytest.mark.parametrize("adapts", ["all", "subspace"])
+@pytest.mark.parametrize("optimizer", CHOICES["inner_optimizer"])
+def test_so_it_is_with_every_optimizer(optimizer: str, adapts: str, head: str) -> None:
+    recipe = Recipe(adapts=adapts, inner_optimizer=optimizer, head=head, proximal=True)
+    plain = learner("maml", "regression")
+    two_goes(learning(compose("parts", plain.network, plain.objective, recipe), plain))
+
+
+def test_adaptation_is_the_same_with_and_without_a_graph(adapting: Learner) -> None:
     with torch.no_grad():
-        without = any_learner.adapt(3)
-    leaves = {key: value.clone().requires_grad_() for key, value in any_learner.meta.items()}
-    with_graph = any_learner.adapt(3, meta=leaves)
+        without = adapting.adapt(3)
+    leaves = {key: value.clone().requires_grad_() for key, value in adapting.meta.items()}
+    with_graph = adapting.adapt(3, meta=leaves)
     all_close(with_graph.params, without.params)
-    query = any_learner.episodes.query.inputs
-    close(any_learner.predict(with_graph, query), any_learner.predict(without, query))
+    query = adapting.episodes.query.inputs
+    close(adapting.predict(with_graph, query), adapting.predict(without, query))
 
 
-def test_more_steps_lower_the_support_loss(any_learner: Learner) -> None:
-    learner = replace(any_learner, hyper=hyperparameters(0.01))
-    # Meta-SGD takes its rates from `meta`, so that they start there.
-    meta, _ = learner.algorithm.init(learner.hyper, generator())
-    learner = replace(learner, meta=double(meta))
-    support = learner.episodes.support
+@pytest.mark.parametrize("named", [p for p in ADAPTING if p[0] != "alfa"], ids=" ".join)
+def test_more_steps_lower_the_support_loss(named: tuple[str, str], transductive: bool) -> None:
+    """ALFA's rates, of a random network at first, may have any sign."""
+    plain = learner(*named, transductive, hyper=hyperparameters(0.01))
+    for _ in range(2):  # so that running statistics, where there are any, are those of the data
+        plain = replace(plain, state=plain.gradients()[1])
+    support = plain.episodes.support
     with torch.no_grad():
-        losses = [learner.loss_on(support, learner.adapt(steps)) for steps in (0, 1, 3, 8)]
+        losses = [plain.loss_on(support, plain.adapt(steps)) for steps in (0, 1, 3, 8)]
     assert (torch.stack(losses).diff(dim=0) < 0).all()
 
 
@@ -221,38 +196,36 @@ def disturbed(inputs: Tensor) -> Tensor:
     return torch.cat([inputs[:, :1], noise[:, 1:]], 1)
 
 
-def first_output_moves_by(learner: Learner) -> float:
+def first_output_moves_by(plain: Learner) -> float:
     """How much the first query's outputs depend on the other queries."""
-    query = learner.episodes.query.inputs
+    query = plain.episodes.query.inputs
     with torch.no_grad():
-        adapted = learner.adapt(2)
-        before, after = learner.predict(adapted, query), learner.predict(adapted, disturbed(query))
+        adapted = plain.adapt(2)
+        before, after = plain.predict(adapted, query), plain.predict(adapted, disturbed(query))
     return float((before - after)[:, 0].abs().max())
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("name", CLASSIFYING)
 def test_a_prediction_does_not_depend_on_other_queries(name: str, normalization: str) -> None:
     network = small_conv4(normalization=normalization)
-    assert first_output_moves_by(learner(name, "classification", network=network)) < 1e-12
+    plain = learner(name, "classification", network=network)
+    assert first_output_moves_by(plain) < 1e-12
+    trained = replace(plain, state=plain.gradients()[1])
+    assert first_output_moves_by(trained) < 1e-12
 
 
+@pytest.mark.parametrize("name", CLASSIFYING)
 def test_a_transductive_prediction_does(name: str) -> None:
     assert first_output_moves_by(learner(name, "classification", transductive=True)) > 1e-3
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)
+@SOME
 @given(order=st.permutations(range(EPISODES)))
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_the_order_of_episodes_does_not_matter(name: str, kind: str, order: list[int]) -> None:
-    plain = learner(name, kind)
-    parts = [plain.episodes[i : i + 1] for i in order]
-    shuffled = Episodes(
-        _joined([part.support for part in parts]),
-        _joined([part.query for part in parts]),
-        torch.cat([part.classes for part in parts]),
-        torch.cat([part.index for part in parts]),
-    )
+@pytest.mark.parametrize("named", ALL, ids=" ".join)
+def test_the_order_of_episodes_does_not_matter(named: tuple[str, str], order: list[int]) -> None:
+    plain = learner(*named)
+    shuffled = joined([plain.episodes[i : i + 1] for i in order])
     gradients, state, diagnostics = plain.gradients()
     found, found_state, found_diagnostics = plain.gradients(episodes=shuffled)
     assert relative_error(found, gradients) < 1e-12
@@ -261,46 +234,69 @@ def test_the_order_of_episodes_does_not_matter(name: str, kind: str, order: list
     close(replace(plain, episodes=shuffled).query_outputs(2), plain.query_outputs(2)[order])
 
 
-def _joined(parts: list[Examples]) -> Examples:
-    return Examples(torch.cat([p.inputs for p in parts]), torch.cat([p.targets for p in parts]))
+def test_the_order_of_names_does_not_matter(any_learner: Learner) -> None:
+    """A checkpoint may hand dictionaries back in another order."""
+    turned = replace(any_learner, meta=turn(any_learner.meta), state=turn(any_learner.state))
+    for found, expected in zip(turned.gradients(), any_learner.gradients(), strict=True):
+        all_close(found, expected)
+    close(turned.query_outputs(3), any_learner.query_outputs(3))
 
 
-@pytest.mark.parametrize("chunk", [1, 3])
-def test_chunks_make_no_difference(any_learner: Learner, chunk: int) -> None:
-    whole = any_learner.gradients()
-    algorithm, hyper = any_learner.algorithm, any_learner.hyper
+def turn(params: Params) -> Params:
+    return dict(reversed(params.items()))
+
+
+@SOME
+@given(chunk=st.integers(1, EPISODES + 1), data=st.data())
+@pytest.mark.parametrize("named", ALL, ids=" ".join)
+def test_chunks_make_no_difference(named: tuple[str, str], chunk: int, data: st.DataObject) -> None:
+    plain = learner(*named, transductive=data.draw(st.booleans()))
+    plain = replace(plain, state=plain.gradients()[1])
+    episodes = plain.episodes
     parts = in_chunks(
-        algorithm,
+        plain.algorithm,
         Formulation(chunk),
-        any_learner.meta,
-        any_learner.state,
-        hyper,
-        any_learner.episodes,
-        generator(),
+        plain.meta,
+        plain.state,
+        plain.hyper,
+        episodes,
+        keys_of(episodes),
     )
-    for found, expected in zip(parts, whole, strict=True):
+    for found, expected in zip(parts, plain.gradients(), strict=True):
         all_close(found, expected)
 
 
-def test_single_precision_is_near_double(any_learner: Learner) -> None:
-    single = {
-        "meta": {key: value.float() for key, value in any_learner.meta.items()},
-        "state": {key: value.float() for key, value in any_learner.state.items()},
-        "hyper": any_learner.hyper | {"inner_lr": torch.tensor(0.05)},
-        "episodes": any_learner.episodes.to("cpu", torch.float32),
+def single(hyper: Hyper) -> Hyper:
+    return {k: v.float() if isinstance(v, Tensor) else v for k, v in hyper.items()}
+
+
+@SOME
+@given(inner_lr=st.floats(0.01, 0.1), progress=st.floats(0.0, 1.0))
+@pytest.mark.parametrize("named", ALL, ids=" ".join)
+def test_single_precision_is_near_double(
+    named: tuple[str, str], inner_lr: float, progress: float
+) -> None:
+    plain = learner(*named, hyper=hyperparameters(inner_lr, progress=progress))
+    plain = replace(plain, state=plain.gradients()[1])
+    near = {
+        "meta": {key: value.float() for key, value in plain.meta.items()},
+        "state": {key: value.float() for key, value in plain.state.items()},
+        "hyper": single(plain.hyper),
+        "episodes": plain.episodes.to("cpu", torch.float32),
     }
-    found, _, diagnostics = any_learner.gradients(**single)
-    assert {value.dtype for value in (*found.values(), *diagnostics.values())} == {torch.float32}
-    assert relative_error(double(found), any_learner.gradients()[0]) < 1e-4
+    found, state, diagnostics = plain.gradients(**near)
+    values = (*found.values(), *state.values(), *diagnostics.values())
+    assert {value.dtype for value in values} == {torch.float32}
+    assert relative_error(double(found), plain.gradients()[0]) < 1e-4
 
 
-def test_the_inner_rate_is_an_input_of_the_program(any_learner: Learner) -> None:
+def test_the_inner_rate_is_an_input_of_the_program(adapting: Learner) -> None:
     """A rate that were turned into a constant on the way would have no derivative."""
 
     def total(rate: Tensor) -> Tensor:
-        hyper = any_learner.hyper | {"inner_lr": rate}
-        meta = any_learner.algorithm.init(hyper, generator())[0]
-        changed = replace(any_learner, hyper=hyper, meta=double(meta))
+        hyper = adapting.hyper | {"inner_lr": rate}
+        meta = adapting.algorithm.init(hyper, generator())[0]
+        changed = replace(adapting, hyper=hyper, meta=double(meta))
         return changed.query_outputs(1).square().sum()
 
     rate = torch.tensor(0.05, dtype=torch.float64, requires_grad=True)
@@ -311,15 +307,15 @@ def test_the_inner_rate_is_an_input_of_the_program(any_learner: Learner) -> None
 
 
 def test_outer_steps_lower_the_query_loss(any_learner: Learner) -> None:
-    learner = any_learner
-    optimizer = torch.optim.Adam(learner.meta.values(), lr=0.01)
-    query = learner.episodes.query
-    before = learner.loss_on(query, learner.adapt(2)).mean()
+    plain = any_learner
+    optimizer = torch.optim.Adam(plain.meta.values(), lr=0.01)
+    query = plain.episodes.query
+    before = plain.loss_on(query, plain.adapt(2)).mean()
     for _ in range(30):
-        gradients, state, _ = learner.gradients()
-        for key, value in learner.meta.items():
+        gradients, state, _ = plain.gradients()
+        for key, value in plain.meta.items():
             value.grad = gradients[key]
         optimizer.step()
-        learner = replace(learner, state=state)
-    after = learner.loss_on(query, learner.adapt(2)).mean()
+        plain = replace(plain, state=state)
+    after = plain.loss_on(query, plain.adapt(2)).mean()
     assert after < 0.9 * before

@@ -4,28 +4,36 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
-from algorithms import ALGORITHMS, engine
+from algorithms import engine, make
 from algorithms.engine import Formulation
 from episodes.episode import Episodes
 from networks import Params
-from tests.algorithms.problems import regression_episodes, regression_objective, small_mlp
+from tests.algorithms.problems import (
+    keys_of,
+    regression_episodes,
+    regression_objective,
+    small_mlp,
+)
 
 
 def sizes_of_batches(separable: bool, chunk: int) -> list[int]:
     """Run 7 episodes through an algorithm that notes the size of each batch it is given."""
-    algorithm = ALGORITHMS["maml"].make(small_mlp(), regression_objective())
+    algorithm = make("maml", small_mlp(), regression_objective(), {})
     seen: list[int] = []
 
     def noting(
-        meta: Params, state: Params, hyper: object, episodes: Episodes, rng: torch.Generator
+        meta: Params, state: Params, hyper: object, episodes: Episodes, keys: Tensor
     ) -> tuple[Params, Params, Params]:
         seen.append(len(episodes))
+        assert torch.equal(keys, keys_of(episodes))
         return {"w": episodes.index.double().mean()}, state, {"index": episodes.index}
 
     algorithm = replace(algorithm, meta_gradients=noting, separable=separable)
+    episodes = regression_episodes(7)
     gradients, _, diagnostics = engine.meta_gradients(
-        algorithm, Formulation(chunk), {}, {}, {}, regression_episodes(7), torch.Generator()
+        algorithm, Formulation(chunk), {}, {}, {}, episodes, keys_of(episodes)
     )
     assert gradients["w"] == pytest.approx(3.0)
     assert diagnostics["index"].tolist() == list(range(7))
@@ -41,25 +49,25 @@ def test_what_is_not_separable_runs_in_one_piece() -> None:
     assert sizes_of_batches(separable=False, chunk=3) == [7]
 
 
-def test_state_goes_from_chunk_to_chunk() -> None:
-    algorithm = ALGORITHMS["maml"].make(small_mlp(), regression_objective())
+def test_chunks_start_from_the_same_state_and_their_states_are_averaged() -> None:
+    algorithm = make("maml", small_mlp(), regression_objective(), {})
+    started: list[float] = []
 
-    def counting(
-        meta: Params, state: Params, hyper: object, episodes: Episodes, rng: torch.Generator
+    def moving(
+        meta: Params, state: Params, hyper: object, episodes: Episodes, keys: Tensor
     ) -> tuple[Params, Params, Params]:
-        return {}, {"count": state["count"] + len(episodes)}, {"index": episodes.index}
+        started.append(float(state["mean"]))
+        mean = torch.lerp(state["mean"], episodes.index.double().mean(), 0.1)
+        return {}, {"mean": mean}, {"index": episodes.index}
 
-    algorithm = replace(algorithm, meta_gradients=counting)
-    _, state, _ = engine.meta_gradients(
-        algorithm,
-        Formulation(2),
-        {},
-        {"count": torch.tensor(0)},
-        {},
-        regression_episodes(5),
-        torch.Generator(),
+    algorithm = replace(algorithm, meta_gradients=moving)
+    episodes, state = regression_episodes(5), {"mean": torch.tensor(1.0).double()}
+    _, after, _ = engine.meta_gradients(
+        algorithm, Formulation(2), {}, state, {}, episodes, keys_of(episodes)
     )
-    assert state["count"] == 5
+    assert started == [1.0, 1.0, 1.0]
+    assert float(after["mean"]) == pytest.approx(0.9 * 1 + 0.1 * 2)
+    assert float(state["mean"]) == 1.0
 
 
 def test_images_run_in_smaller_chunks_than_vectors_and_smallest_on_a_cpu() -> None:

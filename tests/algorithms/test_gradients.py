@@ -1,133 +1,139 @@
-"""Meta-gradients against a plain float64 loop over episodes (tests/algorithms/reference.py)."""
+"""Meta-gradients against a plain float64 loop over episodes (tests/algorithms/reference)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 import torch
-import torch.nn.functional as F
 
-from algorithms import ALGORITHMS, Objective
-from algorithms.engine import Formulation, meta_gradients
-from episodes.episode import Episodes
-from networks import Network, Params
-from tests.algorithms import reference
+from algorithms import ALGORITHMS, Hyper, make
+from tests.algorithms.cases import SETTINGS, Computed, compute, regression, values_for
 from tests.algorithms.problems import (
-    classification_objective,
-    image_episodes,
+    SEED,
+    hyperparameters,
+    keys_of,
     regression_episodes,
-    regression_objective,
     relative_error,
-    scrambled,
-    small_conv4,
-    small_mlp,
 )
-from tests.algorithms.reference import Case
+from tests.algorithms.reference.implicit import imaml_dense
+from tests.algorithms.reference.run import Run
+from tests.algorithms.reference.table import REFERENCES
 
 TOLERANCE = 1e-9
-INNER_LR = 0.1
-EPISODES = 5
 
 
-@dataclass(frozen=True)
-class Setting:
-    network: Network
-    objective: Objective
-    case: Case
-    episodes: Episodes
-
-
-def regression_mlp(transductive: bool) -> Setting:
-    return Setting(
-        small_mlp(),
-        regression_objective(transductive),
-        Case(reference.mlp_forward(2), F.mse_loss, transductive),
-        regression_episodes(EPISODES),
-    )
-
-
-def images_conv4(downsample: str, normalization: str, transductive: bool) -> Setting:
-    forward = reference.conv4_forward(2, downsample, normalization)
-    return Setting(
-        small_conv4(downsample, normalization),
-        classification_objective(transductive),
-        Case(forward, F.cross_entropy, transductive),
-        image_episodes(EPISODES),
-    )
-
-
-SETTINGS = {
-    "mlp": lambda: regression_mlp(False),
-    "pool-batch": lambda: images_conv4("pool", "batch", False),
-    "pool-batch-transductive": lambda: images_conv4("pool", "batch", True),
-    "stride-batch": lambda: images_conv4("stride", "batch", False),
-    "stride-batch-transductive": lambda: images_conv4("stride", "batch", True),
-    "pool-layer": lambda: images_conv4("pool", "layer", False),
-    "pool-group": lambda: images_conv4("pool", "group", False),
-    "pool-none": lambda: images_conv4("pool", "none", False),
-    "stride-none": lambda: images_conv4("stride", "none", False),
-}
+def combinations(settings: list[str]) -> list[tuple[str, str]]:
+    """List (algorithm, setting), classifiers only with classes."""
+    return [
+        (name, setting)
+        for name, entry in ALGORITHMS.items()
+        for setting in settings
+        if not (entry.classes and setting.startswith("mlp"))
+    ]
 
 
 def computed(
-    name: str, setting: Setting, steps: int, chunk: int
-) -> tuple[Params, Params, Params, Params]:
-    """Return meta-parameters, state before, gradients and state after, all in float64."""
-    algorithm = ALGORITHMS[name].make(setting.network, setting.objective)
-    hyper = {"inner_lr": torch.tensor(INNER_LR, dtype=torch.float64), "inner_steps": steps}
-    rng = torch.Generator().manual_seed(3)
-    meta, state = algorithm.init(hyper, rng)
-    meta, state = scrambled(meta), {key: value.double() for key, value in state.items()}
-    gradients, after, _ = meta_gradients(
-        algorithm, Formulation(chunk), meta, state, hyper, setting.episodes, rng
-    )
-    return meta, state, gradients, after
+    name: str, setting: str, steps: int, chunk: int | None = None, **hyper: float
+) -> Computed:
+    on = SETTINGS[setting]()
+    algorithm = make(name, on.network, on.objective, {})
+    return compute(algorithm, on, hyperparameters(inner_steps=steps, **hyper), chunk)
 
 
-def expected(name: str, setting: Setting, meta: Params, steps: int) -> Params:
-    case, episodes = setting.case, setting.episodes
-    if name == "reptile":
-        return reference.reptile(case, meta, episodes, steps, INNER_LR)
-    if name == "pretrain":
-        return reference.pretrain(case, meta, episodes)[0]
-    weights = {key: value for key, value in meta.items() if not key.startswith("rate/")}
-    if name == "meta-sgd":
-        rates = {key: meta[f"rate/{key}"].clone().requires_grad_() for key in weights}
-    else:
-        adapts = setting.network.head_names if name == "anil" else tuple(weights)
-        rates = {
-            key: torch.tensor(INNER_LR * (key in adapts), dtype=torch.float64) for key in weights
-        }
-    return reference.through_adaptation(
-        case, weights, episodes, steps, rates, second_order=name != "fomaml"
-    )
+def check(name: str, found: Computed) -> None:
+    gradients, state = REFERENCES[name].gradients(found.run)
+    assert relative_error(found.gradients, gradients) <= TOLERANCE
+    assert found.state.keys() == state.keys()
+    if state:
+        assert relative_error(found.state, state) <= TOLERANCE
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("steps", [1, 5])
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_meta_gradient_is_that_of_a_plain_loop(name: str, steps: int, setting: str) -> None:
-    on = SETTINGS[setting]()
-    meta, _, gradients, _ = computed(name, on, steps, chunk=EPISODES)
-    assert relative_error(gradients, expected(name, on, meta, steps)) <= TOLERANCE
+@pytest.mark.parametrize(("name", "setting"), combinations(list(SETTINGS)))
+def test_meta_gradient_is_that_of_a_plain_loop(name: str, setting: str, steps: int) -> None:
+    check(name, computed(name, setting, steps))
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
-@pytest.mark.parametrize("setting", ["mlp", "pool-batch"])
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+@pytest.mark.parametrize(("name", "setting"), combinations(["mlp", "pool-batch"]))
 def test_chunks_change_nothing(name: str, setting: str, chunk: int) -> None:
-    on = SETTINGS[setting]()
-    meta, _, gradients, _ = computed(name, on, 2, chunk)
-    assert relative_error(gradients, expected(name, on, meta, 2)) <= TOLERANCE
+    check(name, computed(name, setting, 2, chunk))
 
 
-def test_pretraining_follows_the_statistics_of_its_batches() -> None:
-    on = SETTINGS["pool-batch"]()
-    meta, before, _, after = computed("pretrain", on, 1, chunk=EPISODES)
-    _, statistics = reference.pretrain(on.case, meta, on.episodes)
-    moved: Params = {}
-    for layer, (mean, variance) in statistics.items():
-        for kind, value in (("mean", mean), ("variance", variance)):
-            moved[f"{layer}/{kind}"] = 0.9 * before[f"{layer}/{kind}"] + 0.1 * value.detach()
-    assert relative_error(after, moved) <= TOLERANCE
+@pytest.mark.parametrize("steps", [0, 1, 2, 4])
+@pytest.mark.parametrize(
+    ("name", "setting"), combinations(["mlp", "pool-batch", "pool-batch-transductive"])
+)
+def test_predictions_are_those_of_a_plain_loop(name: str, setting: str, steps: int) -> None:
+    """Also with more steps than at meta-train, which are two here."""
+    on, hyper = SETTINGS[setting](), hyperparameters(inner_steps=2)
+    algorithm = make(name, on.network, on.objective, {})
+    meta, state = values_for(algorithm, hyper)
+    keys = keys_of(on.episodes)
+    with torch.no_grad():
+        adapted = algorithm.adapt(meta, state, hyper, on.episodes.support, steps, keys)
+        found = algorithm.predict(meta, state, adapted, on.episodes.query.inputs)
+    run = Run(on.case, meta, state, hyper, on.episodes, SEED)
+    outputs = REFERENCES[name].outputs
+    tracked = {key: value.clone().requires_grad_() for key, value in meta.items()}
+    expected = [outputs(run, tracked, episode, steps).detach() for episode in run.one_by_one()]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=1e-10)
+
+
+PHASES = {
+    "start": {"progress": 0.0},
+    "first order": {"progress": 0.3},
+    "change": {"progress": 0.5},
+    "second order": {"progress": 0.8},
+    "least weights": {"progress": 0.89},
+    "last step alone": {"progress": 0.9},
+    "end": {"progress": 1.0},
+    "always second order": {"progress": 0.0, "first_order_share": 0.0},
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("setting", ["mlp", "pool-batch", "pool-batch-transductive"])
+def test_maml_plus_plus_in_every_phase_of_its_annealing(setting: str, phase: str) -> None:
+    check("mamlpp", computed("mamlpp", setting, 3, **PHASES[phase]))
+
+
+def test_annealing_changes_the_gradient() -> None:
+    early, late = (computed("mamlpp", "mlp", 3, progress=p).gradients for p in (0.49, 0.5))
+    assert relative_error(early, late) > 1e-3
+
+
+def test_maml_plus_plus_before_any_statistics_were_seen() -> None:
+    on, hyper = SETTINGS["pool-batch"](), hyperparameters(inner_steps=3)
+    algorithm = make("mamlpp", on.network, on.objective, {})
+    meta, state = values_for(algorithm, hyper)
+    state = {key: torch.zeros_like(value) for key, value in state.items()}
+    gradients, after, _ = algorithm.meta_gradients(
+        meta, state, hyper, on.episodes, keys_of(on.episodes)
+    )
+    run = Run(on.case, meta, state, hyper, on.episodes, SEED)
+    expected, expected_after = REFERENCES["mamlpp"].gradients(run)
+    assert relative_error(gradients, expected) <= TOLERANCE
+    assert relative_error(after, expected_after) <= TOLERANCE
+
+
+@pytest.mark.parametrize("strength", [0.5, 2.0, 20.0])
+def test_enough_conjugate_gradients_solve_the_system_of_the_explicit_hessian(
+    strength: float,
+) -> None:
+    on = regression()
+    hyper: Hyper = hyperparameters(
+        inner_lr=0.05, inner_steps=20, cg_steps=120, proximal_strength=strength
+    )
+    found = compute(make("imaml", on.network, on.objective, {}), on, hyper)
+    assert relative_error(found.gradients, imaml_dense(found.run)[0]) <= 1e-7
+
+
+def test_episodes_draw_different_masks() -> None:
+    on = regression()
+    algorithm, hyper = make("mt-net", on.network, on.objective, {}), hyperparameters()
+    meta, state = values_for(algorithm, hyper)
+    episodes = regression_episodes(2)
+    keys = [keys_of(episodes, seed) for seed in (0, 0, 1)]
+    found = [algorithm.meta_gradients(meta, state, hyper, episodes, k)[0] for k in keys]
+    assert relative_error(found[0], found[1]) == 0
+    assert relative_error(found[0], found[2]) > 1e-3

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from networks.layers import batch_statistics, convolution, linear, max_pool, normalize
+from networks.layers import (
+    attention,
+    average_pool,
+    batch_statistics,
+    convolution,
+    global_average,
+    layer_normalize,
+    linear,
+    max_pool,
+    normalize,
+)
 
 T, N, C, SIDE = 3, 4, 12, 5
 
@@ -47,6 +59,56 @@ def test_convolution(own: bool, biased: bool, stride: int) -> None:
         own_weight = weight[t] if own else weight
         own_bias = bias[t] if own and bias is not None else bias
         close(found[:, t], F.conv2d(maps[:, t], own_weight, own_bias, stride=stride, padding=1))
+
+
+@pytest.mark.parametrize("own_weight", [False, True])
+@pytest.mark.parametrize("own_bias", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [
+        ((1, 1), {}),
+        ((1, 1), {"stride": 2}),
+        ((5, 3), {}),
+        ((3, 3), {"groups": 4}),
+        ((3, 2), {"stride": (2, 1), "padding": (0, 2), "dilation": (1, 2), "groups": 2}),
+    ],
+)
+def test_convolutions_of_any_form(
+    kernel: tuple[int, int], options: dict[str, Any], own_weight: bool, own_bias: bool
+) -> None:
+    maps = random(N, T, 4, 7, SIDE)
+    inputs = 4 // options.get("groups", 1)
+    weight, bias = random(T, 8, inputs, *kernel, seed=1), random(T, 8, seed=2)
+    found = convolution(
+        weight if own_weight else weight[0], bias if own_bias else bias[0], maps, **options
+    )
+    usual = {"padding": (kernel[0] // 2, kernel[1] // 2)}
+    for t in range(T):
+        own = weight[t if own_weight else 0], bias[t if own_bias else 0]
+        close(found[:, t], F.conv2d(maps[:, t], *own, **(usual | options)))
+
+
+def test_average_pools() -> None:
+    maps = random(N, T, C, SIDE, SIDE)
+    assert average_pool(maps).shape == (N, T, C, 2, 2)
+    close(average_pool(maps)[:, 1], nn.AvgPool2d(2)(maps[:, 1]))
+    close(global_average(maps)[:, 1], nn.AdaptiveAvgPool2d(1)(maps[:, 1]).flatten(1))
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("middle", [(), (3,), (3, 2)])
+def test_layer_normalize(middle: tuple[int, ...], own: bool) -> None:
+    inputs = 2 * random(T, N, *middle, C) + 1
+    scale, shift = random(T, C, seed=1), random(T, C, seed=2)
+    found = layer_normalize(scale if own else scale[0], shift if own else shift[0], inputs, 1e-3)
+    for t in range(T):
+        affine = scale[t if own else 0], shift[t if own else 0]
+        close(found[t], F.layer_norm(inputs[t], (C,), *affine, eps=1e-3))
+
+
+def test_attention_is_that_of_torch() -> None:
+    query, key, value = (random(T, N, 2, 6, 3, seed=seed) for seed in range(3))
+    close(attention(query, key, value), F.scaled_dot_product_attention(query, key, value))
 
 
 def test_max_pool_drops_an_odd_line() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import pytest
 import torch
 from torch import Tensor
 
-from networks import NETWORKS, Network, Params, build
+from networks import NETWORKS, Network, NetworkError, Params, build
 from networks.layers import ACTIVATIONS, NORMALIZATIONS
+from spaces.networks import NETWORK_SPACES
+from spaces.parameter import values_of
 
 T, N, OUTPUTS = 3, 4, 5
 IMAGE = (2, 8, 8)
+RESNET12 = {"filters": 3, "depth": 2}
+VIT = {"patch": 3, "width": 12, "depth": 2}
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -35,6 +40,30 @@ CASES = {
     "pool-none": (lambda: conv4("pool", "none"), IMAGE),
     "stride-batch": (lambda: conv4("stride", "batch"), IMAGE),
     "stride-none": (lambda: conv4("stride", "none"), IMAGE),
+    "average-batch": (lambda: conv4("average", "batch"), IMAGE),
+    "conv4-residual": (
+        lambda: build("conv4", IMAGE, OUTPUTS, {"filters": 6, "depth": 2, "residual": True}),
+        IMAGE,
+    ),
+    "mlp-residual": (
+        lambda: build(
+            "mlp", (7,), OUTPUTS, {"width": 6, "normalization": "layer", "residual": True}
+        ),
+        (7,),
+    ),
+    "resnet12": (lambda: build("resnet12", IMAGE, OUTPUTS, RESNET12), IMAGE),
+    "resnet12-flatten-group": (
+        lambda: build(
+            "resnet12", IMAGE, OUTPUTS, RESNET12 | {"pool": "flatten", "normalization": "group"}
+        ),
+        IMAGE,
+    ),
+    "vit": (lambda: build("vit", IMAGE, OUTPUTS, VIT), IMAGE),
+    "vit-mean": (lambda: build("vit", IMAGE, OUTPUTS, VIT | {"readout": "mean"}), IMAGE),
+    "torchvision": (
+        lambda: build("torchvision", (3, 48, 48), OUTPUTS, {"model": "shufflenet_v2_x0_5"}),
+        (3, 48, 48),
+    ),
 }
 
 
@@ -79,7 +108,8 @@ def test_initial_parameters_are_single_precision_and_depend_on_the_seed(
     first, again, other = (network.init(generator(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert {value.dtype for value in first.values()} == {torch.float32}
-    assert not torch.equal(first["head.weight"], other["head.weight"])
+    weight = network.head_names[0]
+    assert not torch.equal(first[weight], other[weight])
 
 
 def test_episodes_do_not_see_each_other(case: tuple[Network, Tensor]) -> None:
@@ -173,16 +203,85 @@ def test_initial_weights_lie_within_their_published_bounds() -> None:
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations_are_settings_of_every_network(activation: str) -> None:
-    shapes = {"mlp": (7,), "conv4": IMAGE}
-    for name in NETWORKS:
-        network = build(name, shapes[name], OUTPUTS, {"activation": activation})
-        outputs = network(network.init(generator()), torch.randn(1, 2, *shapes[name]))
+    small: dict[str, dict[str, int]] = {"mlp": {}, "conv4": {}, "resnet12": RESNET12, "vit": VIT}
+    assert {*small, "torchvision"} == set(NETWORKS)
+    for name, settings in small.items():
+        network = build(name, IMAGE, OUTPUTS, settings | {"activation": activation})
+        outputs = network(network.init(generator()), torch.randn(1, 2, *IMAGE))
         assert outputs.isfinite().all()
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_only_the_batch_needs_statistics(normalization: str) -> None:
     assert conv4("pool", normalization).batch_normalized == (normalization == "batch")
+
+
+def test_shortcuts_and_normalization_add_parameters_only_where_asked() -> None:
+    def names(family: str, **settings: int | str | bool) -> set[str]:
+        return set(build(family, IMAGE, OUTPUTS, settings).shapes)
+
+    def of(layers: tuple[str, ...], kinds: tuple[str, ...]) -> set[str]:
+        return {f"{layer}.{kind}" for layer in layers for kind in kinds}
+
+    head, blocks = of(("head",), ("weight", "bias")), ("block1", "block2")
+    conv = head | of(blocks, ("weight", "scale", "shift"))
+    assert names("conv4", depth=2) == conv
+    assert names("conv4", depth=2, residual=True) == conv | {"block1.shortcut.weight"}
+    strided = names("conv4", depth=2, residual=True, downsample="stride")
+    assert strided == conv | of(blocks, ("shortcut.weight",))
+    dense = head | of(("layer1", "layer2"), ("weight", "bias"))
+    assert names("mlp", residual=True) == dense
+    scaled = dense | of(("layer1", "layer2"), ("scale", "shift"))
+    assert names("mlp", normalization="layer") == scaled
+    block = ("block1.layer1", "block1.layer2", "block1.layer3")
+    plain = head | of(block, ("weight", "scale", "shift"))
+    assert names("resnet12", depth=1, residual=False) == plain
+    shortcut = of(("block1.shortcut",), ("weight", "scale", "shift"))
+    assert names("resnet12", depth=1) == plain | shortcut
+
+
+@pytest.mark.parametrize(("pool", "side", "size"), [("average", 84, 24), ("flatten", 84, 24 * 25)])
+def test_resnet12_doubles_its_filters_and_pools(pool: str, side: int, size: int) -> None:
+    network = build("resnet12", (3, side, side), OUTPUTS, {"filters": 3, "pool": pool})
+    assert network.shapes["head.weight"] == (OUTPUTS, size)
+    assert network.shapes["block4.layer1.weight"] == (24, 12, 3, 3)
+
+
+@pytest.mark.parametrize(("side", "tokens"), [(28, 16), (32, 25), (64, 100), (84, 144)])
+def test_vit_pads_images_to_whole_patches(side: int, tokens: int) -> None:
+    shape = (1, side, side)
+    class_token = build("vit", shape, OUTPUTS, VIT | {"patch": 7}).shapes
+    mean = build("vit", shape, OUTPUTS, VIT | {"patch": 7, "readout": "mean"}).shapes
+    assert class_token["embedding.positions"] == (tokens + 1, 12)
+    assert mean["embedding.positions"] == (tokens, 12)
+    assert "embedding.token" not in mean
+
+
+@pytest.mark.parametrize("side", [28, 32, 64, 84])
+def test_every_vit_of_the_space_can_be_built(side: int) -> None:
+    parameters = NETWORK_SPACES["vit"].parameters
+    options = [values_of(parameters[name]) for name in ("patch", "width", "heads")]
+    for patch, width, heads in product(*options):
+        build("vit", (3, side, side), OUTPUTS, {"patch": patch, "width": width, "heads": heads})
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "message"),
+    [
+        ("vit", {"width": 64, "heads": 5}, "heads: 5: must divide width, 64"),
+        ("vit", {"patch": 9}, "patch: 9: must be at most the side of the image, 8"),
+        ("vit", {"readout": "max"}, "readout: 'max': must be one of class, mean"),
+        ("mlp", {"normalization": "batch"}, "normalization: 'batch': must be one of none, layer"),
+        ("resnet12", {"pool": "max"}, "pool: 'max': must be one of average, flatten"),
+        ("conv4", {"downsample": "no"}, "downsample: 'no': must be one of pool, average, stride"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(
+    family: str, settings: dict[str, int | str], message: str
+) -> None:
+    with pytest.raises(NetworkError) as error:
+        build(family, IMAGE, OUTPUTS, settings)
+    assert str(error.value) == message
 
 
 def test_unknown_names_and_settings_are_refused() -> None:

@@ -38,28 +38,38 @@ def config() -> Config:
 
 @pytest.fixture
 def snapshot() -> Snapshot:
-    tensors = {"meta/weight": torch.arange(6.0).reshape(2, 3).T, "rng": torch.get_rng_state()}
+    tensors = {
+        "meta/weight": torch.arange(6.0).reshape(2, 3).T,
+        "optimizer/exp_avg/weight": torch.arange(6.0).reshape(3, 2) / 7,
+    }
     return Snapshot(tensors, {"episodes": 100, "train_seconds": 0.25})
 
 
 @pytest.fixture
 def make_records() -> MakeRecords:
-    """make(split, indices, seen): rows with losses that depend on split and index alone."""
+    """make(split, indices, seen): rows with losses that depend on split, index and seed alone."""
 
     def make(
-        split: RecordSplit, indices: range, seen: int, *, accuracy: bool = False, steps: int = 2
+        split: RecordSplit,
+        indices: range,
+        seen: int,
+        *,
+        accuracy: bool = False,
+        steps: int = 2,
+        seed: int = 7,
     ) -> EpisodeRecords:
         count = len(indices)
         index = np.array(indices, dtype=np.int64)
         evaluated = split != "train"
         width = steps + 1 if evaluated else 0
         missing = np.full(count, np.nan)
-        after = 0.5 + index / 1000 + len(split) / 100
+        after = 0.5 + index / 1000 + len(split) / 100 + (seed - 7) / 16
         decay = np.linspace(3.0, 1.0, width) if evaluated else np.empty(0)
         curve = after[:, None] * decay
         return EpisodeRecords(
             split=np.full(count, split, dtype="U10"),
             index=index,
+            seed=np.full(count, seed, dtype=np.int64),
             episodes_seen=np.full(count, seen, dtype=np.int64),
             seconds=np.full(count, 0.001),
             classes=np.tile(np.arange(5), (count, 1)) if accuracy else np.empty((count, 0), int),

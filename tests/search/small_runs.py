@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ import torch
 from episodes import load
 from episodes.episode import SPLITS, Episodes, Examples, Kind, Split, TaskDistribution
 from search.config import Config, Problem
+from spaces.algorithms import ALGORITHM_SPACES
+from spaces.networks import NETWORK_SPACES
+from spaces.space import bare
 
 RUNG, RANKING, TEST = 4, 5, 6
 
@@ -42,14 +46,46 @@ class NoisyPrototypes:
         )
 
 
+PAIRS: list[tuple[str, Kind]] = [
+    (name, kind)
+    for name, space in ALGORITHM_SPACES.items()
+    for kind in ("regression", "classification")
+    if kind in space.defaults
+]
+"""Every algorithm with every kind of problem that it is for."""
+
+
 def distribution(kind: Kind) -> TaskDistribution:
     if kind == "classification":
         return NoisyPrototypes()
     return load("sinusoid", shots=5, query_shots=5)
 
 
+SMALL: dict[str, Any] = {
+    "inner_lr": 0.02,
+    "inner_steps": 2,
+    "inner_steps_evaluation": 3,
+    "outer_lr": 0.01,
+    "outer_schedule": "cosine",
+    "clip_norm": 1.0,
+    "meta_batch_size": 5,
+    "cg_steps": 2,
+    "context_size": 3,
+}
+STRUCTURES: dict[str, dict[str, Any]] = {
+    "mlp": {"width": 8, "depth": 2},
+    "conv4": {"filters": 4, "depth": 2},
+    "resnet12": {"filters": 2, "depth": 2},
+    "vit": {"patch": 4, "width": 8, "depth": 1, "heads": 2},
+}
+FIELDS = {field.name for field in fields(Config)}
+
+
 def small_config(algorithm: str = "maml", kind: Kind = "regression", **changes: Any) -> Config:
-    """Return a configuration; `changes` are fields of it, or hyperparameters."""
+    """Return a configuration; `changes` are fields of it, or hyperparameters.
+
+    What is not changed are the published defaults, but for sizes that make it quick.
+    """
     classification = kind == "classification"
     problem = Problem(
         task="prototypes" if classification else "sinusoid",
@@ -61,24 +97,14 @@ def small_config(algorithm: str = "maml", kind: Kind = "regression", **changes: 
         ranking_episodes=RANKING,
         test_episodes=TEST,
     )
-    hyper: dict[str, Any] = {
-        "inner_lr": 0.02,
-        "inner_steps": 2,
-        "inner_steps_evaluation": 3,
-        "outer_lr": 0.01,
-        "outer_optimizer": "sgd" if algorithm == "reptile" else "adam",
-        "outer_schedule": "cosine",
-        "clip_norm": 1.0,
-        "meta_batch_size": 5,
-    }
-    conv4 = {"filters": 4, "depth": 2, "downsample": "pool", "normalization": "batch"}
-    fields: dict[str, Any] = {
-        "network": "conv4" if classification else "mlp",
-        "settings": conv4 if classification else {"width": 8, "depth": 2},
-        "episodes": 24,
-        "rungs": (8,),
-        "seed": 1,
-    }
-    for name, value in changes.items():
-        (hyper if name in hyper else fields)[name] = value
-    return Config(problem=problem, algorithm=algorithm, hyper=hyper, **fields)
+    network = changes.pop("network", "conv4" if classification else "mlp")
+    structure = {**NETWORK_SPACES[network].defaults[kind], **STRUCTURES[network]}
+    settings = {**structure, **changes.pop("settings", {})}
+    others = {name: changes.pop(name) for name in list(changes) if name in FIELDS}
+    space = ALGORITHM_SPACES[algorithm]
+    values = {**space.defaults[kind], **SMALL, **changes}
+    around = {"kind": kind, **{f"network/{name}": value for name, value in settings.items()}}
+    hyper = space.walk(around, lambda name, _: values[bare(name)])
+    assert changes.keys() <= hyper.keys(), "a change would have no effect"
+    chosen = {"episodes": 24, "rungs": (8,), "seed": 1, **others}
+    return Config(problem, algorithm, network, hyper, settings, **chosen)

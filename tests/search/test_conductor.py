@@ -1,4 +1,4 @@
-"""A search conducted without Ray: the clock, the jobs and the recorder are in the test's hands."""
+"""What the conductor hands out, when it stops, and what it makes of interruptions."""
 
 from __future__ import annotations
 
@@ -10,118 +10,24 @@ from typing import Any
 
 import pytest
 
-from search.conductor import Conductor, Nothing, Plan
+from search.conductor import Nothing
 from search.config import Config
 from search.errors import UserError
 from search.jobs import Job, Progress
 from search.study import REASON, Halving, SearchStudy
-from tests.search.small_runs import small_config
-
-FIRST_RUNG, FULL = 8, 24
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Recorder:
-    """Opens and closes runs in lists."""
-
-    def __init__(self) -> None:
-        self.started: list[tuple[str, int, Config, str | None]] = []
-        self.finished: dict[str, tuple[str, str, dict[str, float]]] = {}
-
-    def start(self, kind: str, number: int, config: Config, confirms: str | None) -> str:
-        self.started.append((kind, number, config, confirms))
-        return f"run-{len(self.started)}"
-
-    def finish(self, run_id: str, state: str, reason: str, summaries: dict[str, float]) -> None:
-        assert run_id not in self.finished
-        self.finished[run_id] = (state, reason, summaries)
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.events: list[tuple[str, str]] = []
-
-    def started(self, job: Job) -> None:
-        self.events.append(("started", job.name))
-
-    def told(self, job: Job, progress: Progress) -> None:
-        self.events.append((progress.phase, job.name))
-
-    def ended(self, job: Job, state: str, progress: Progress, reason: str) -> None:
-        self.events.append((state, job.name))
-
-
-def sample(trial: Any) -> Config:
-    return small_config(inner_lr=trial.suggest_float("inner_lr", 0.0, 1.0), rungs=(8,))
-
-
-class Search:
-    """A study in a database, and the conductor that works on it at the moment."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"sqlite:///{folder / 'study.db'}"
-        self.folder = folder / "trials"
-        self.clock, self.recorder, self.listener = Clock(), Recorder(), Listener()
-        self.study = self.open()
-        self.conductor: Conductor
-
-    def open(self, seed: int = 0) -> SearchStudy:
-        return SearchStudy("test", self.url, "minimize", Halving(FIRST_RUNG, 3), seed)
-
-    def conduct(self, **plan: Any) -> Conductor:
-        """Put a new conductor on the study, as after a restart."""
-        defaults = {"trials": None, "seconds": None, "best": 0, "seeds": 0, "concurrency": None}
-        self.study = self.open()
-        self.conductor = Conductor(
-            Plan(**defaults | plan),
-            self.study,
-            self.recorder,
-            self.listener,
-            self.folder,
-            sample,
-            self.clock,
-        )
-        return self.conductor
-
-    def job(self) -> Job:
-        job = self.conductor.next_job()
-        assert isinstance(job, Job)
-        return job
-
-    def finish(self, job: Job, value: float = 0.5, took: float = 0.0) -> None:
-        """Let a job end well, so many seconds after it first told of itself."""
-        if took:
-            self.conductor.told(job, training(0))
-        self.clock.now += took
-        assert not self.conductor.told(job, final(value))
-
-    def states(self) -> list[str]:
-        return [trial.state.name for trial in self.study.trials()]
+from tests.search.conducting import (
+    FIRST_RUNG,
+    FULL,
+    Search,
+    rung,
+    sample,
+    training,
+)
 
 
 @pytest.fixture
 def search(tmp_path: Path) -> Search:
     return Search(tmp_path)
-
-
-def final(value: float) -> Progress:
-    history = [{"episodes": FULL, "value": value}]
-    return Progress("final", FULL, value, history, {"validation_mean": value})
-
-
-def rung(value: float, episodes: int = FIRST_RUNG) -> Progress:
-    return Progress("rung", episodes, value, [{"episodes": episodes, "value": value}])
-
-
-def training(episodes: int = 4, history: list[dict[str, float]] | None = None) -> Progress:
-    return Progress("train", episodes, history=history or [])
 
 
 def test_as_many_trials_are_run_as_asked_for(search: Search) -> None:
@@ -459,3 +365,25 @@ def test_a_database_that_cannot_be_opened_is_a_users_error(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path / 'missing' / 'study.db'}"
     with pytest.raises(UserError, match="cannot open the Optuna database"):
         SearchStudy("test", url, "minimize", Halving(FIRST_RUNG, 3), 0)
+
+
+def test_seeds_of_replicas_never_meet(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    def several(trial: Any) -> Config:
+        return replace(sample(trial), seeds=3)
+
+    conductor = search.conduct(trials=3, best=2, seeds=2)
+    monkeypatch.setattr(conductor, "sample", several)
+    jobs = [search.job() for _ in range(3)]
+    for job in jobs:
+        search.finish(job)
+    confirmations = [search.job() for _ in range(4)]
+    assert [job.kind for job in confirmations] == ["confirmation"] * 4
+    seeds = {
+        job.name: set(range(job.config.seed, job.config.seed + job.config.seeds))
+        for job in [*jobs, *confirmations]
+    }
+    of_trials = [seeds[job.name] for job in jobs]
+    assert len(set.union(*of_trials)) == 9
+    of_confirmations = [seeds[job.name] for job in confirmations]
+    assert len(set.union(*of_confirmations)) == 6  # the two best have the same fresh seeds
+    assert not set.union(*of_trials) & set.union(*of_confirmations)

@@ -40,6 +40,7 @@ def evaluated(
         Formulation(chunk),
         device=torch.device("cpu"),
         episodes_seen=24,
+        seed=config.seed,
         **options,
     )
 
@@ -92,6 +93,7 @@ def test_a_row_says_what_was_measured() -> None:
     assert records.index.tolist() == [0, 1, 2, 3, 4, 5]
     assert set(records.split) == {"test"}
     assert set(records.episodes_seen) == {24}
+    assert set(records.seed) == {small_config().seed}
     assert (records.seconds > 0).all()
     drawn = NoisyPrototypes().sample("test", 0, range(6))
     np.testing.assert_array_equal(records.classes, drawn.classes)
@@ -116,7 +118,7 @@ def test_a_point_of_the_curve_is_adaptation_by_so_many_steps() -> None:
         np.testing.assert_allclose(curve[:, steps], evaluated(steps=steps).loss_after, rtol=1e-4)
 
 
-@pytest.mark.parametrize("algorithm", ["maml", "anil", "pretrain"])
+@pytest.mark.parametrize("algorithm", ["maml", "anil", "pretrain", "mt-net", "mamlpp", "matching"])
 def test_the_size_of_chunks_does_not_matter(algorithm: str) -> None:
     whole = evaluated(algorithm, "classification")
     for chunk in (1, 3):

@@ -37,9 +37,13 @@ def full(config: Config) -> Config:
         "outer_optimizer": "adam",
         "outer_schedule": "cosine",
         "meta_batch_size": 4,
+        "weight_decay": 0.01,
     }
     hyper = {**config.hyper, **more, "clip_norm": 0.0, "inner_lr": 1e-05}
-    return replace(config, hyper=hyper, formulation={"chunk": 32}, rungs=(100, 300))
+    settings = {**config.settings, "normalization": "layer", "residual": True}
+    return replace(
+        config, hyper=hyper, settings=settings, seeds=3, formulation={"chunk": 32}, rungs=(100, 300)
+    )
 
 
 def test_round_trip(tmp_path: Path, full: Config) -> None:
@@ -65,14 +69,24 @@ def test_the_configuration_itself_with_defaults_left_out(tmp_path: Path) -> None
     assert config.hyper["inner_lr"] == 0.001
     assert isinstance(config.hyper["outer_lr"], float)
     assert config.hyper["inner_steps_evaluation"] == 5
-    assert config.settings == {"width": 40, "depth": 2, "activation": "relu"}
+    assert config.settings == {
+        "width": 40,
+        "depth": 2,
+        "normalization": "none",
+        "activation": "relu",
+        "residual": False,
+    }
+    assert config.seeds == 1
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"algorithm": "mamll"}, "algorithm: 'mamll': did you mean maml?"),
-        ({"network": "vit"}, "network: 'vit': known: conv4, mlp"),
+        ({"algorithm": "mamll"}, "algorithm: 'mamll': unknown algorithm: did you mean maml?"),
+        (
+            {"network": "lstm"},
+            "network: 'lstm': unknown network: known: conv4, mlp, resnet12, torchvision, vit",
+        ),
         ({"episode": 3}, "episode: unknown key: did you mean episodes?"),
         ({"problem.shot": 3}, "problem.shot: unknown key: did you mean shots?"),
         ({"hyper.inner_rate": 3}, "hyper.inner_rate: unknown key: "),
@@ -83,6 +97,7 @@ def test_the_configuration_itself_with_defaults_left_out(tmp_path: Path) -> None
         ({"episodes": 0}, "episodes: 0: must be at least 1"),
         ({"rungs": [300, 100]}, "rungs: [300, 100]: must ascend, between 0 and 900"),
         ({"rungs": [900]}, "rungs: [900]: must ascend, between 0 and 900"),
+        ({"seeds": 0}, "seeds: 0: must be at least 1"),
         ({"seed": -1}, "seed: -1: must be 0 or more"),
         ({"device": "gpu"}, "device: 'gpu': must be cpu, cuda, cuda:0, ... or mps"),
         ({"problem.kind": "guessing"}, "problem.kind: 'guessing': should be 'classification' or"),

@@ -34,7 +34,8 @@ KEYS = [
     *("rank", "algorithm", "network", "inner_steps"),
     *("validation_mean", "validation_ci95_low", "validation_ci95_high"),
     *("test_mean", "test_ci95_low", "test_ci95_high", "metric", "parameters"),
-    *("train_seconds", "episodes", "seed", "state", "confirmed", "run_id"),
+    *("train_seconds", "seconds_per_1000", "peak_memory_mb", "adaptation_ms"),
+    *("episodes", "seed", "state", "confirmed", "run_id"),
 ]
 
 MakeRow = Callable[..., dict[str, Any]]
@@ -274,7 +275,7 @@ class TestFormats:
         assert "0.03 ± 0.10" in text
         assert "1.00 ± 0.20*" in text
         assert "neither seeds nor new" in " ".join(text.split())
-        assert ("outer_lr" in text) == (width >= 100)
+        assert ("inner_lr" in text) == (width >= 100)
 
     def test_markdown(self, board: pd.DataFrame) -> None:
         lines = leaderboard_format.to_markdown(board).splitlines()

@@ -8,7 +8,7 @@ import torch
 from networks import Params
 from search.outer_loop import SCHEDULES, OuterLoop, schedule
 
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "adamw", "sgd", "momentum")
 
 
 def hyper(**changes: Any) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def test_a_restored_optimizer_goes_on_as_the_one_it_is_from(optimizer: str) -> N
     tensors = outer.tensors()
     copy = {name: value.clone() for name, value in meta.items()}
     restored = OuterLoop(copy, hyper(outer_optimizer=optimizer))
-    restored.restore(tensors | {"meta/w": torch.zeros(2, 3), "rng": torch.get_rng_state()})
+    restored.restore(tensors | {"meta/w": torch.zeros(2, 3), "state/running": torch.ones(1)})
     for step in range(3, 6):
         outer.step(gradients(step), progress=0.0)
         restored.step(gradients(step), progress=0.0)

@@ -10,7 +10,10 @@ import pytest
 from search.errors import UserError
 from search.spec_source import LARGEST, parse_yaml, read_source, ready_made_names, set_values
 
-KNOWN = "omniglot-20way-1shot, omniglot-5way-1shot, omniglot-5way-5shot, sinusoid"
+KNOWN = (
+    "omniglot-20way-1shot, omniglot-5way-1shot, omniglot-5way-5shot, "
+    "sinusoid, sinusoid-composed, sinusoid-family"
+)
 
 
 def test_a_name_is_a_ready_made_search_whatever_lies_in_the_folder(

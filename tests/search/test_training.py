@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms import ALGORITHMS
+from algorithms.engine import Formulation
 from episodes.episode import Episodes, Kind, Split
 from search import training
 from search.records import EpisodeRecords
 from search.snapshot import Snapshot
-from search.training import EpisodeStream, Report, hyperparameters, meta_train
+from search.training import Report, hyperparameters, meta_train
 from tests.search.small_runs import (
+    PAIRS,
     RANKING,
     RUNG,
     TEST,
@@ -21,8 +22,6 @@ from tests.search.small_runs import (
     distribution,
     small_config,
 )
-
-KINDS: tuple[Kind, ...] = ("regression", "classification")
 
 
 @pytest.fixture
@@ -103,8 +102,7 @@ def test_what_reports_hold() -> None:
 
 
 @pytest.mark.usefixtures("every_batch_reports")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(("algorithm", "kind"), PAIRS)
 def test_a_resumed_training_is_the_uninterrupted_one(algorithm: str, kind: Kind) -> None:
     config = small_config(algorithm, kind)
     uninterrupted = list(meta_train(config, distribution(kind)))
@@ -169,11 +167,21 @@ def test_a_validation_loss_that_is_not_finite_is_a_divergence() -> None:
 def test_the_formulation_of_the_configuration_is_kept() -> None:
     config = small_config(formulation={"chunk": 2})
     *_, last = meta_train(config, distribution("regression"))
-    assert last.snapshot.state["formulation"] == {"chunk": 2}
+    assert last.snapshot.state["formulation"] == Formulation(2).to_dict()
     *_, whole = meta_train(small_config(), distribution("regression"))
+    assert whole.snapshot.state["formulation"]["chunk"] > 2
     assert last.test is not None
     assert whole.test is not None
     assert last.test.mean == pytest.approx(whole.test.mean, rel=1e-3)
+
+
+def test_a_resumed_training_keeps_the_formulation_that_it_began_with() -> None:
+    config = small_config(kind="classification", formulation=Formulation(2).to_dict())
+    first = next(meta_train(config, distribution("classification")))
+    assert first.snapshot.state["formulation"] == Formulation(2).to_dict()
+    elsewhere = replace(config, formulation=Formulation(3).to_dict())
+    *_, last = meta_train(elsewhere, distribution("classification"), first.snapshot)
+    assert last.snapshot.state["formulation"] == Formulation(2).to_dict()
 
 
 def test_hyperparameters_are_tensors_but_for_counts() -> None:
@@ -182,18 +190,6 @@ def test_hyperparameters_are_tensors_but_for_counts() -> None:
     assert found["inner_steps"] == 2
     assert isinstance(found["meta_batch_size"], int)
     assert "outer_optimizer" not in found
-
-
-def test_the_stream_draws_ahead_what_it_would_draw_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "DRAWN_AT_ONCE", 7)
-    source = distribution("regression")
-    stream = EpisodeStream(source, seed=3)
-    for first, count in ((0, 3), (3, 3), (6, 3), (9, 20), (29, 1), (2, 4)):
-        found = stream.take(first, count)
-        expected = source.sample("train", 3, range(first, first + count))
-        assert torch.equal(found.index, expected.index)
-        assert torch.equal(found.support.inputs, expected.support.inputs)
-        assert torch.equal(found.query.targets, expected.query.targets)
 
 
 def test_maml_learns_sinusoids() -> None:

@@ -1,0 +1,142 @@
+"""Rewrites a traced graph of small matrix products into one that a CPU runs faster.
+
+A batch of episodes is traced as batched products (T, n, k) x (T, k, m), for every episode has its
+own weights. Three kinds of them need not be: where all episodes share an operand, and where their
+products are added up, one large product does; where an axis has length 1, so do elementwise
+operations, which Inductor fuses with their surroundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Graph, GraphModule, Node
+
+aten = torch.ops.aten
+PRODUCTS = (aten.bmm.default, aten.baddbmm.default)
+
+
+def simplified(module: GraphModule) -> GraphModule:
+    """Rewrite a graph of `make_fx` in place, with the same results up to rounding; return it."""
+    for rewrite in (_added_up, _shared, _elementwise):
+        for node in list(module.graph.nodes):
+            rewrite(module.graph, node)
+        module.graph.eliminate_dead_code()
+    module.graph.lint()
+    module.recompile()
+    return module
+
+
+def _operands(node: Node) -> tuple[Node, Node]:
+    """Return both sides of a product."""
+    left, right = node.args[-2:]
+    assert isinstance(left, Node)
+    assert isinstance(right, Node)
+    return left, right
+
+
+def _value(node: Node) -> Tensor:
+    """Return the tensor of a node as it was traced: its shape and strides."""
+    return node.meta["val"]
+
+
+def _added_up(graph: Graph, node: Node) -> None:
+    """Turn the sum over episodes of products into one: sum_t A_t B_t = [A_1 A_2 ...] [B_1; ...]."""
+    if node.target != aten.sum.dim_IntList:
+        return
+    arguments: Any = node.args
+    source = arguments[0]
+    if list(arguments[1]) != [0] or _value(source).dim() != 3:
+        return
+    terms = list(_terms(source, False))
+    if not any(term.target == aten.bmm.default for term, _ in terms):
+        return
+    with graph.inserting_before(node):
+        total: Node | None = None
+        for term, transposed in terms:
+            found = _summed(graph, term)
+            if transposed:
+                found = graph.call_function(aten.transpose.int, (found, 0, 1))
+            total = graph.call_function(aten.add.Tensor, (total, found)) if total else found
+        assert total is not None
+        if len(arguments) > 2 and arguments[2]:
+            total = graph.call_function(aten.unsqueeze.default, (total, 0))
+    total.meta["val"] = _value(node)
+    node.replace_all_uses_with(total)
+    graph.erase_node(node)
+
+
+def _terms(node: Node, transposed: bool) -> Iterator[tuple[Node, bool]]:
+    """Yield what is added up, and whether it is transposed; only what nothing else uses."""
+    if len(node.users) == 1 and node.target == aten.add.Tensor:
+        parts = [part for part in node.args if isinstance(part, Node)]
+        if len(parts) == 2 and all(_value(p).shape == _value(node).shape for p in parts):
+            for part in parts:
+                yield from _terms(part, transposed)
+            return
+    arguments: Any = node.args
+    flips = node.target == aten.transpose.int and {axis % 3 for axis in arguments[1:]} == {1, 2}
+    if len(node.users) == 1 and flips:
+        yield from _terms(arguments[0], not transposed)
+    else:
+        yield node, transposed
+
+
+def _summed(graph: Graph, term: Node) -> Node:
+    if term.target != aten.bmm.default:
+        return graph.call_function(aten.sum.dim_IntList, (term, [0]))
+    left, right = _operands(term)
+    rows, columns = _value(left).shape[1], _value(right).shape[2]
+    side = graph.call_function(aten.permute.default, (left, [1, 0, 2]))
+    side = graph.call_function(aten.reshape.default, (side, [rows, -1]))
+    below = graph.call_function(aten.reshape.default, (right, [-1, columns]))
+    return graph.call_function(aten.mm.default, (side, below))
+
+
+def _shared(graph: Graph, node: Node) -> None:
+    """Turn a batched product with one right operand for all into a product of all rows at once."""
+    if node.target not in PRODUCTS:
+        return
+    left, right = _operands(node)
+    episodes, rows, inner = _value(left).shape
+    if episodes == 1 or _value(right).stride(0) != 0 or min(rows, inner) == 1:
+        return
+    if _value(right).shape[2] == 1:
+        return
+    with graph.inserting_before(node):
+        flat = graph.call_function(aten.reshape.default, (left, [episodes * rows, inner]))
+        one = graph.call_function(aten.select.int, (right, 0, 0))
+        product = graph.call_function(aten.mm.default, (flat, one))
+        product = graph.call_function(aten.reshape.default, (product, list(_value(node).shape)))
+        _replace(graph, node, product)
+
+
+def _elementwise(graph: Graph, node: Node) -> None:
+    """Turn a batched product with an axis of length 1 into a multiplication, and a sum."""
+    if node.target not in PRODUCTS:
+        return
+    left, right = _operands(node)
+    _, rows, inner = _value(left).shape
+    if min(rows, inner, _value(right).shape[2]) > 1:
+        return
+    with graph.inserting_before(node):
+        if inner == 1:
+            product = graph.call_function(aten.mul.Tensor, (left, right))
+        else:
+            wide = graph.call_function(aten.unsqueeze.default, (left, 3))
+            tall = graph.call_function(aten.unsqueeze.default, (right, 1))
+            product = graph.call_function(aten.mul.Tensor, (wide, tall))
+            product = graph.call_function(aten.sum.dim_IntList, (product, [2]))
+        _replace(graph, node, product)
+
+
+def _replace(graph: Graph, node: Node, product: Node) -> None:
+    """Put a product in a node's place, with what `baddbmm` adds to it."""
+    if node.target == aten.baddbmm.default:
+        product = graph.call_function(aten.add.Tensor, (product, node.args[0]))
+    product.meta["val"] = _value(node)
+    node.replace_all_uses_with(product)
+    graph.erase_node(node)

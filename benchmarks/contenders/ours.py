@@ -1,0 +1,66 @@
+"""metasweep, by way of its engine: as it comes, and compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import networks
+from algorithms import ALGORITHMS, Objective, engine
+from algorithms.parts.losses import CLASSIFICATION, REGRESSION
+from algorithms.programs import Programs
+from benchmarks.contenders import torch_parts
+from benchmarks.contenders.contender import Contender, Options
+from benchmarks.workloads import Workload
+from episodes.episode import Episodes, Examples
+
+
+def eager(workload: Workload, options: Options) -> Contender:
+    """Make a workload ready, to run as torch runs it."""
+    return _build(workload, options, compiled=False)
+
+
+def compiled(workload: Workload, options: Options) -> Contender:
+    """Make a workload ready, to run as one compiled program."""
+    return _build(workload, options, compiled=True)
+
+
+def _build(workload: Workload, options: Options, *, compiled: bool) -> Contender:
+    settings = {"filters": workload.filters} if workload.filters else {}
+    network = networks.build(
+        "conv4" if workload.filters else "mlp", workload.input_shape, workload.outputs, settings
+    )
+    ways = workload.ways or None
+    objective = Objective(
+        CLASSIFICATION if ways else REGRESSION, transductive=True, ways=ways, train_classes=ways
+    )
+    algorithm = ALGORITHMS[workload.method].make(network, objective)
+    hyper = {
+        "inner_lr": torch_parts.tensor(np.array(workload.inner_lr), options),
+        "inner_steps": workload.inner_steps,
+    }
+    _, state = algorithm.init(hyper, torch.Generator().manual_seed(0))
+    meta = torch_parts.weights(workload, options)
+    support, support_targets, query, query_targets = torch_parts.batch(workload, options)
+    episodes = Episodes(
+        Examples(support, support_targets),
+        Examples(query, query_targets),
+        torch.arange(workload.ways).expand(len(support), -1),
+        torch.arange(len(support)),
+    ).to(options.device, getattr(torch, options.dtype))
+    formulation = engine.choose(workload.input_shape, torch.device(options.device))
+    formulation = replace(formulation, compiled=compiled)
+    programs = Programs(f"benchmarks/{workload.name}") if compiled else None
+
+    def compute() -> Mapping[str, Tensor]:
+        gradients, _, _ = engine.meta_gradients(
+            algorithm, formulation, meta, state, hyper, episodes, episodes.index, programs
+        )
+        return gradients
+
+    notes = {name: str(value) for name, value in formulation.to_dict().items()}
+    return torch_parts.contender(workload, options, compute, notes)

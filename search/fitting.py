@@ -1,0 +1,57 @@
+"""Checks, before any compute is spent, that every algorithm of a search fits every network."""
+
+from __future__ import annotations
+
+import algorithms
+import networks
+from episodes.episode import TaskDistribution
+from search.building import objective_of
+from search.config import Config, Problem
+from search.errors import UserError
+from search.extensions import learner_is_own
+from search.spec import Spec
+from search.try_out import try_out
+from search.user_code import blame
+
+
+def check_fits(spec: Spec, problem: Problem, distribution: TaskDistribution) -> None:
+    """Build each algorithm on each network, at the defaults moved into the search's ranges.
+
+    Raises UserError, a line for each pair that cannot be built.
+    """
+    space = spec.search_space()
+    found: list[str] = []
+    for network in spec.networks:
+        for algorithm in spec.algorithms:
+            learner = space.nearest_learner(algorithm, network)
+            config = Config(
+                problem, algorithm, network, learner.hyper, learner.settings, spec.budget.episodes
+            )
+            try:
+                check_builds(config, distribution)
+            except UserError as error:
+                found.append(f"{algorithm} on {network}: {error}")
+    if found:
+        raise UserError("\n".join(found))
+
+
+def check_builds(config: Config, distribution: TaskDistribution) -> None:
+    """Build a configuration's algorithm on its network, and try what of them is a user's own.
+
+    Raises UserError where that fails.
+    """
+    own = learner_is_own(config.algorithm, config.network)
+    try:
+        network = networks.build(
+            config.network, distribution.input_shape, distribution.outputs, config.settings
+        )
+        objective = objective_of(config, distribution)
+        algorithms.make(config.algorithm, network, objective, config.hyper)
+    except (algorithms.RecipeError, networks.NetworkError) as error:
+        raise UserError(str(error)) from None
+    except Exception as error:
+        if not own:
+            raise
+        raise UserError(f"building it failed: {blame(error)}") from None
+    if own:
+        try_out(config, network, distribution)

@@ -1,0 +1,68 @@
+"""What a meta-gradient holds, and chunks that fit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from algorithms import engine, make
+from algorithms.engine import Formulation
+from algorithms.memory import bytes_held
+from episodes.episode import Episodes
+from tests.algorithms.cases import SETTINGS, Setting, values_for
+from tests.algorithms.problems import hyperparameters, keys_of, relative_error
+
+
+def held(name: str, on: Setting, episodes: Episodes, steps: int = 3) -> int:
+    hyper = hyperparameters(inner_steps=steps)
+    algorithm = make(name, on.network, on.objective, {})
+    meta, state = values_for(algorithm, hyper)
+    return bytes_held(algorithm, meta, state, hyper, episodes, keys_of(episodes))
+
+
+def test_what_is_held_grows_with_the_episodes() -> None:
+    on = SETTINGS["pool-batch"]()
+    one, three = held("maml", on, on.episodes[:1]), held("maml", on, on.episodes[:3])
+    assert 2.5 < three / one <= 3
+
+
+def test_second_order_holds_every_step_and_first_order_one() -> None:
+    on = SETTINGS["pool-none"]()
+    few, many = (held("maml", on, on.episodes, steps) for steps in (1, 6))
+    assert many > 2 * few
+    few, many = (held("fomaml", on, on.episodes, steps) for steps in (1, 6))
+    assert many < 1.5 * few
+
+
+def test_nothing_is_held_afterwards() -> None:
+    on, hyper = SETTINGS["pool-batch"](), hyperparameters()
+    algorithm = make("maml", on.network, on.objective, {})
+    meta, state = values_for(algorithm, hyper)
+    keys = keys_of(on.episodes)
+    first = bytes_held(algorithm, meta, state, hyper, on.episodes, keys)
+    assert first == bytes_held(algorithm, meta, state, hyper, on.episodes, keys)
+
+
+@pytest.mark.parametrize(("memory_mb", "chunk"), [(0, 1), (10_000, 100), (None, 100)])
+def test_a_chunk_is_cut_to_what_fits(memory_mb: int | None, chunk: int) -> None:
+    on, hyper = SETTINGS["pool-batch"](), hyperparameters()
+    algorithm = make("maml", on.network, on.objective, {})
+    meta, state = values_for(algorithm, hyper)
+    keys = keys_of(on.episodes)
+    wanted = Formulation(100, memory_mb=memory_mb)
+    fitted = engine.fitted(wanted, algorithm, meta, state, hyper, on.episodes[:1], keys[:1])
+    assert fitted.chunk == chunk
+    found, whole = (
+        engine.meta_gradients(algorithm, each, meta, state, hyper, on.episodes, keys)[0]
+        for each in (fitted, wanted)
+    )
+    assert relative_error(found, whole) < 1e-12
+
+
+def test_what_cannot_be_cut_is_left_whole() -> None:
+    on, hyper = SETTINGS["pool-batch"](), hyperparameters()
+    algorithm = make("pretrain", on.network, on.objective, {})
+    meta, state = algorithm.init(hyper, torch.Generator())
+    keys = keys_of(on.episodes)
+    wanted = Formulation(100, memory_mb=0)
+    assert engine.fitted(wanted, algorithm, meta, state, hyper, on.episodes[:1], keys[:1]) == wanted

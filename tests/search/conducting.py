@@ -1,0 +1,113 @@
+"""A search conducted without Ray: the clock, the jobs and the recorder are in the test's hands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from search.conductor import Conductor, Plan
+from search.config import Config
+from search.jobs import Job, Progress
+from search.study import Halving, SearchStudy
+from tests.search.small_runs import small_config
+
+FIRST_RUNG, FULL = 8, 24
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Recorder:
+    """Opens and closes runs in lists."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, int, Config, str | None]] = []
+        self.finished: dict[str, tuple[str, str, dict[str, float]]] = {}
+
+    def start(self, kind: str, number: int, config: Config, confirms: str | None) -> str:
+        self.started.append((kind, number, config, confirms))
+        return f"run-{len(self.started)}"
+
+    def finish(self, run_id: str, state: str, reason: str, summaries: dict[str, float]) -> None:
+        assert run_id not in self.finished
+        self.finished[run_id] = (state, reason, summaries)
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    def started(self, job: Job) -> None:
+        self.events.append(("started", job.name))
+
+    def told(self, job: Job, progress: Progress) -> None:
+        self.events.append((progress.phase, job.name))
+
+    def ended(self, job: Job, state: str, progress: Progress, reason: str) -> None:
+        self.events.append((state, job.name))
+
+
+def sample(trial: Any) -> Config:
+    return small_config(inner_lr=trial.suggest_float("inner_lr", 0.0, 1.0), rungs=(8,))
+
+
+class Search:
+    """A study in a database, and the conductor that works on it at the moment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder / 'study.db'}"
+        self.folder = folder / "trials"
+        self.clock, self.recorder, self.listener = Clock(), Recorder(), Listener()
+        self.study = self.open()
+        self.conductor: Conductor
+
+    def open(self, seed: int = 0) -> SearchStudy:
+        return SearchStudy("test", self.url, "minimize", Halving(FIRST_RUNG, 3), seed)
+
+    def conduct(self, **plan: Any) -> Conductor:
+        """Put a new conductor on the study, as after a restart."""
+        defaults = {"trials": None, "seconds": None, "best": 0, "seeds": 0, "concurrency": None}
+        self.study = self.open()
+        self.conductor = Conductor(
+            Plan(**defaults | plan),
+            self.study,
+            self.recorder,
+            self.listener,
+            self.folder,
+            sample,
+            self.clock,
+        )
+        return self.conductor
+
+    def job(self) -> Job:
+        job = self.conductor.next_job()
+        assert isinstance(job, Job)
+        return job
+
+    def finish(self, job: Job, value: float = 0.5, took: float = 0.0) -> None:
+        """Let a job end well, so many seconds after it first told of itself."""
+        if took:
+            self.conductor.told(job, training(0))
+        self.clock.now += took
+        assert not self.conductor.told(job, final(value))
+
+    def states(self) -> list[str]:
+        return [trial.state.name for trial in self.study.trials()]
+
+
+def final(value: float) -> Progress:
+    history = [{"episodes": FULL, "value": value}]
+    return Progress("final", FULL, value, history, {"validation_mean": value})
+
+
+def rung(value: float, episodes: int = FIRST_RUNG) -> Progress:
+    return Progress("rung", episodes, value, [{"episodes": episodes, "value": value}])
+
+
+def training(episodes: int = 4, history: list[dict[str, float]] | None = None) -> Progress:
+    return Progress("train", episodes, history=history or [])
