@@ -3,7 +3,7 @@
 Every algorithm takes any number of episodes at once, along an explicit axis. What is left to choose
 is how many, and whether a compiled program runs them. A small network is bound by overhead and
 wants all of them, compiled where the budget repays it; convolutions on a CPU are bound by their
-kernels and want few, which also holds the memory of second-order gradients down.
+kernels and want few, which also holds the memory of second-order gradients down (`fitted`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from algorithms.replicas import direct, in_groups
 from episodes.episode import Episodes
 from networks.network import Params
 
-CONVOLUTIONS_ON_CPU = 4
+CONVOLUTIONS_ON_CPU = 8
+MEGABYTES_ON_CPU = 32
 CONVOLUTIONS_ON_GPU = 32
 VECTORS = 1024
 TOGETHER = 64
@@ -74,8 +75,12 @@ def choose(
     if len(input_shape) == 1:
         repaid = batches is not None and batches * SAVED_SECONDS > COMPILE_SECONDS
         return Formulation(VECTORS, repaid, 1 if repaid else TOGETHER, memory_mb)
-    size = CONVOLUTIONS_ON_CPU if device.type == "cpu" else CONVOLUTIONS_ON_GPU
-    return Formulation(size, memory_mb=memory_mb)
+    if device.type != "cpu":
+        return Formulation(CONVOLUTIONS_ON_GPU, memory_mb=memory_mb)
+    # More at once is no faster: a large convolution alone keeps a core busy.
+    return Formulation(
+        CONVOLUTIONS_ON_CPU, memory_mb=min(memory_mb or MEGABYTES_ON_CPU, MEGABYTES_ON_CPU)
+    )
 
 
 def fitted(

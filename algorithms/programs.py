@@ -62,6 +62,7 @@ class Programs:
         self._identity = identity
         self._folder = folder or default_folder()
         self._loaded: dict[str, tuple[Compiled, list[list[str]]]] = {}
+        self._keys: dict[Any, str] = {}
 
     @property
     def loaded(self) -> int:
@@ -116,6 +117,13 @@ class Programs:
         return torch._inductor.aoti_load_package(str(folder / PACKAGE)), names
 
     def _key(self, arguments: _Arguments, replicas: int | None) -> str:
+        """Return the digest of all that a program depends on, remembered by what may vary."""
+        quick = (arguments.quick_signature(), replicas)
+        if quick not in self._keys:
+            self._keys[quick] = self._digest(arguments, replicas)
+        return self._keys[quick]
+
+    def _digest(self, arguments: _Arguments, replicas: int | None) -> str:
         text = json.dumps([self._identity, arguments.signature(), replicas, environment()])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -163,6 +171,15 @@ class _Arguments:
         """Return all tensors, in a fixed order."""
         flat = [each[name] for each in self._dictionaries for name in each]
         return [*flat, *self._rest]
+
+    def quick_signature(self) -> tuple[Any, ...]:
+        """Return what tells apart the batches of one algorithm on one problem."""
+        shapes = tuple(value.shape for value in self._rest)
+        kinds = tuple((each.dtype, each.device.type) for each in self._rest)
+        counts = tuple(self._counts.items())
+        numbers = tuple((name, value.shape) for name, value in self._dictionaries[2].items())
+        first = tuple((value.shape, value.dtype) for value in self._dictionaries[0].values())
+        return shapes, kinds, counts, numbers, first
 
     def signature(self) -> list[Any]:
         """Return names, shapes, types and counts: what a program is made for."""

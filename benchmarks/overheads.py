@@ -27,6 +27,7 @@ import torch
 import networks
 from algorithms import ALGORITHMS, Objective, engine
 from algorithms.algorithm import Diagnostics
+from algorithms.allocator import keep_freed_memory
 from algorithms.parts.losses import REGRESSION
 from algorithms.programs import Programs, can_compile
 from benchmarks import process, report
@@ -34,9 +35,9 @@ from episodes.episode import Episodes
 from episodes.sinusoid import Sinusoid
 from search import episode_table
 from search.atomic_file import write_atomically
-from search.episode_stream import EpisodeStream, training_rows
+from search.episode_stream import EpisodeStream, Trained, training_rows
 from search.outer_loop import OuterLoop
-from search.records import EpisodeRecords, concatenate
+from search.records import EpisodeRecords
 
 META_BATCH_SIZE = 25
 ROUNDS = 5
@@ -91,12 +92,11 @@ def sample(stream: EpisodeStream, first: int, count: int) -> list[Episodes]:
 
 def rows_of(batches: list[Batch], first: int) -> EpisodeRecords:
     """Make the rows of trained batches."""
-    return concatenate(
-        [
-            training_rows(episodes, diagnostics, 1e-4, first + META_BATCH_SIZE * i, [0])
-            for i, (episodes, diagnostics) in enumerate(batches, start=1)
-        ]
-    )
+    trained = [
+        Trained(episodes, diagnostics, 1e-4, first + META_BATCH_SIZE * i)
+        for i, (episodes, diagnostics) in enumerate(batches, start=1)
+    ]
+    return training_rows(trained, [0])
 
 
 def write(records: EpisodeRecords, folder: Path) -> None:
@@ -110,7 +110,8 @@ def measure(
     device: torch.device, seconds: float, clock: Clock = time.perf_counter
 ) -> list[dict[str, object]]:
     """Return a row for each part: microseconds an episode, and shares of training."""
-    stream = EpisodeStream(Sinusoid(10, 10), seed=0)
+    keep_freed_memory()  # as a trial does when it starts
+    stream = EpisodeStream(Sinusoid(10, 10), 0, META_BATCH_SIZE)
     trainings = {"training, eager": Training(device, compiled=False)}
     if can_compile():
         trainings["training, compiled"] = Training(device, compiled=True)

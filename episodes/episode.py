@@ -63,6 +63,23 @@ class Episodes:
             self.index[episodes],
         )
 
+    def split(self, size: int) -> list[Episodes]:
+        """Cut into batches of `size` episodes, the last of what is left."""
+        tensors = (
+            self.support.inputs,
+            self.support.targets,
+            self.query.inputs,
+            self.query.targets,
+            self.classes,
+            self.index,
+        )
+        return [
+            Episodes(Examples(sx, sy), Examples(qx, qy), classes, index)
+            for sx, sy, qx, qy, classes, index in zip(
+                *(tensor.split(size) for tensor in tensors), strict=True
+            )
+        ]
+
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Episodes:
         """Move to a device; inputs and real-valued targets are cast to `dtype`."""
         return Episodes(

@@ -11,6 +11,7 @@ from networks.layers import (
     ACTIVATIONS,
     average_pool,
     convolution,
+    examples_first,
     linear,
     max_pool,
     normalize,
@@ -78,7 +79,7 @@ def conv4(
     ) -> tuple[Tensor, Statistics]:
         collected: Statistics = {}
         into = collected if collect else None
-        maps = inputs.transpose(0, 1).contiguous()
+        maps = examples_first(inputs, normalization)
         for block, stride, halve in zip(blocks, strides, halves, strict=True):
             before = maps
             maps = convolution(params[f"{block}.weight"], params.get(f"{block}.bias"), maps, stride)

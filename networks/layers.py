@@ -2,7 +2,10 @@
 
 A parameter is shared by the T episodes or carries a leading axis T. Shared ones run as one dense
 batch; separate ones as a batched product or a grouped convolution. Feature maps are kept as
-(N, T, C, H, W), examples first: both (N * T, C, H, W) and (N, T * C, H, W) are then views.
+(N, T, C, H, W), examples first: both (N * T, C, H, W) and (N, T * C, H, W) are then views. On a CPU
+they can lie in memory with episodes and channels last, where torch's kernels for pooling and batch
+normalization are several times as fast (`python -m benchmarks.layouts`); (N, T * C, H, W) is a view
+then too, and convolutions stay grouped, whether their weights are shared or not.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from networks.batch_norm import batch_normalize
 from networks.network import Params, Statistics
+from networks.pooling import halve_by_maxima
 
 EPSILON = 1e-5
 NORMALIZATIONS = ("batch", "layer", "group", "none")
@@ -44,6 +49,35 @@ def linear(weight: Tensor, bias: Tensor, inputs: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(-2), inputs, weight.transpose(1, 2))
 
 
+def examples_first(inputs: Tensor, normalization: str) -> Tensor:
+    """Return inputs (T, N, C, H, W) as maps (N, T, C, H, W), in the memory layout that is fastest.
+
+    normalization: of the network; "layer" and "group" have no kernels for channels last.
+    """
+    maps = inputs.transpose(0, 1)
+    if inputs.device.type != "cpu" or normalization not in ("batch", "none"):
+        return maps.contiguous()
+    flat = maps.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+    if flat.shape[1] > 1:
+        return flat.unflatten(1, maps.shape[1:3])
+    # One channel is laid out both ways; only its strides tell which one is meant.
+    height, width = flat.shape[2:]
+    strides = (height * width, 1, 1, width, 1)
+    return flat.as_strided(maps.shape, strides, flat.storage_offset())
+
+
+def channels_last(maps: Tensor) -> bool:
+    """Whether maps (N, T, C, H, W) lie in memory with episodes and channels last."""
+    episodes, channels = maps.shape[1:3]
+    together = episodes == 1 or maps.stride(1) == channels
+    return maps.stride(2) == 1 and together and maps.stride(4) == episodes * channels
+
+
+def _images(maps: Tensor) -> Tensor:
+    """Return maps (N, T, C, H, W) as images that a kernel takes one by one, as a view."""
+    return maps.flatten(1, 2) if channels_last(maps) else maps.flatten(0, 1)
+
+
 def convolution(
     weight: Tensor,
     bias: Tensor | None,
@@ -63,6 +97,9 @@ def convolution(
     if padding is None:
         padding = (weight.shape[-2] // 2, weight.shape[-1] // 2)
     examples, episodes, channels, height, width = maps.shape
+    last = channels_last(maps)
+    if weight.dim() == 4 and groups == 1 and last:
+        weight = weight.expand(episodes, *weight.shape)
     if weight.dim() == 4:
         flat = maps.reshape(examples * episodes, channels, height, width)
         common = bias if bias is not None and bias.dim() == 1 else None
@@ -70,6 +107,11 @@ def convolution(
     else:
         flat = maps.reshape(examples, episodes * channels, height, width)
         kernels = weight.flatten(0, 1)
+        if last and episodes * channels == 1:
+            # torch takes a single channel for contiguous, whatever its strides say: add a blank.
+            blank = (0, 0, 0, 0, 0, 1)
+            flat = F.pad(flat, blank).contiguous(memory_format=torch.channels_last)
+            kernels = F.pad(kernels, blank)
         flat_bias = None if bias is None else bias.expand(episodes, -1).reshape(-1)
         out = F.conv2d(flat, kernels, flat_bias, stride, padding, dilation, episodes * groups)
     out = out.view(examples, episodes, -1, out.shape[-2], out.shape[-1])
@@ -80,13 +122,13 @@ def convolution(
 
 def max_pool(maps: Tensor) -> Tensor:
     """Halve the maps (N, T, C, H, W) by 2 x 2 maxima; a side of odd length loses its last line."""
-    pooled = F.max_pool2d(maps.flatten(0, 1), 2)
+    pooled = halve_by_maxima(_images(maps))
     return pooled.view(*maps.shape[:3], *pooled.shape[-2:])
 
 
 def average_pool(maps: Tensor) -> Tensor:
     """Halve the maps (N, T, C, H, W) by 2 x 2 means; a side of odd length loses its last line."""
-    pooled = F.avg_pool2d(maps.flatten(0, 1), 2)
+    pooled = F.avg_pool2d(_images(maps), 2)
     return pooled.view(*maps.shape[:3], *pooled.shape[-2:])
 
 
@@ -97,7 +139,11 @@ def global_average(maps: Tensor) -> Tensor:
 
 def batch_statistics(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and (biased) variance, each (T, C), over the examples and positions of an episode."""
-    variance, mean = torch.var_mean(maps, dim=(0, 3, 4), correction=0)
+    if channels_last(maps):
+        rows = maps.permute(0, 3, 4, 1, 2).flatten(0, 2)
+        variance, mean = torch.var_mean(rows, dim=0, correction=0)
+    else:
+        variance, mean = torch.var_mean(maps, dim=(0, 3, 4), correction=0)
     return mean, variance
 
 
@@ -124,15 +170,12 @@ def normalize(
     if kind == "batch" and collected is not None:
         collected[name] = batch_statistics(maps)
     if kind == "batch" and statistics is None:
-        # Native kernel, episode and channel as one axis: exact to second order (no vmap over it).
-        out = F.batch_norm(
+        # Episode and channel as one axis of a native kernel, with no vmap over it.
+        out = batch_normalize(
             maps.reshape(examples, episodes * channels, height, width),
-            None,
-            None,
             scale.expand(episodes, channels).reshape(-1),
             shift.expand(episodes, channels).reshape(-1),
-            training=True,
-            eps=epsilon,
+            epsilon,
         )
         return out.view_as(maps)
     if kind == "batch":

@@ -13,6 +13,7 @@ from networks.initialization import fan_out_weight, linear_parameters
 from networks.layers import (
     ACTIVATIONS,
     convolution,
+    examples_first,
     global_average,
     linear,
     max_pool,
@@ -96,7 +97,7 @@ def resnet12(
             maps = convolution(params[f"{layer}.weight"], params.get(f"{layer}.bias"), maps)
             return normalize(normalization, params, layer, maps, statistics, into)
 
-        maps = inputs.transpose(0, 1).contiguous()
+        maps = examples_first(inputs, normalization)
         for number, halve in enumerate(halves, start=1):
             before = maps
             for i in range(1, LAYERS + 1):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from algorithms import Diagnostics
 from episodes.episode import Episodes, TaskDistribution
@@ -13,16 +16,32 @@ from search.records import EpisodeRecords
 DRAWN_AT_ONCE = 512
 
 
-class EpisodeStream:
-    """Training episodes in order of their index, drawn ahead in blocks."""
+@dataclass(frozen=True)
+class Trained:
+    """A batch that was trained on.
 
-    def __init__(self, distribution: TaskDistribution, seed: int):
+    seconds: wall time of one episode; seen: training episodes of a seed seen after this batch.
+    """
+
+    episodes: Episodes
+    diagnostics: Diagnostics
+    seconds: float
+    seen: int
+
+
+class EpisodeStream:
+    """Training episodes in order of their index, drawn ahead in blocks of whole batches."""
+
+    def __init__(self, distribution: TaskDistribution, seed: int, batch: int = 1):
         self._distribution = distribution
         self._seed = seed
         self._first = 0
+        self._batch = batch
         self._block: Episodes | None = None
+        self._cut: list[Episodes] = []
         small = math.prod(distribution.input_shape) <= 64
-        self._ahead = DRAWN_AT_ONCE if small else 1
+        # Whole batches, so that none is drawn twice.
+        self._ahead = batch * max(1, DRAWN_AT_ONCE // batch) if small else 1
 
     def take(self, first: int, count: int) -> Episodes:
         """Return episodes first, ..., first + count - 1."""
@@ -30,31 +49,35 @@ class EpisodeStream:
         if self._block is None or offset < 0 or offset + count > len(self._block):
             ahead = range(first, first + max(count, self._ahead))
             self._block = self._distribution.sample("train", self._seed, ahead)
+            # Cut at once: slicing six tensors a batch takes about as long as drawing them.
+            self._cut = self._block.split(self._batch)
             self._first, offset = first, 0
+        place, beside = divmod(offset, self._batch)
+        if count == self._batch and beside == 0:
+            return self._cut[place]
         return self._block[offset : offset + count]
 
 
-def training_rows(
-    episodes: Episodes, diagnostics: Diagnostics, seconds: float, seen: int, seeds: list[int]
-) -> EpisodeRecords:
-    """Return the rows of a batch of training episodes, equally many of each seed.
-
-    seconds: wall time of one; seen: training episodes of a seed seen after this batch.
-    """
-    count = len(episodes)
-    missing = np.full(count, np.nan)
-    accuracy = diagnostics.get("query_accuracy")
+def training_rows(batches: Sequence[Trained], seeds: Sequence[int]) -> EpisodeRecords:
+    """Return the rows of training episodes, batch by batch, equally many of each seed in each."""
+    counts = [len(batch.episodes) for batch in batches]
+    total = sum(counts)
+    missing = np.full(total, np.nan)
+    losses = torch.cat([batch.diagnostics["query_loss"] for batch in batches])
+    accuracies = [batch.diagnostics.get("query_accuracy") for batch in batches]
+    known = [each for each in accuracies if each is not None]
+    owners = [np.repeat(np.array(seeds, dtype=np.int64), count // len(seeds)) for count in counts]
     return EpisodeRecords(
-        split=np.full(count, "train", dtype="U10"),
-        index=episodes.index.cpu().numpy(),
-        seed=np.repeat(np.array(seeds, dtype=np.int64), count // len(seeds)),
-        episodes_seen=np.full(count, seen, dtype=np.int64),
-        seconds=np.full(count, seconds),
-        classes=episodes.classes.cpu().numpy(),
+        split=np.full(total, "train", dtype="U10"),
+        index=torch.cat([batch.episodes.index for batch in batches]).cpu().numpy(),
+        seed=np.concatenate(owners) if len(seeds) > 1 else np.full(total, seeds[0]),
+        episodes_seen=np.repeat(np.array([batch.seen for batch in batches]), counts),
+        seconds=np.repeat(np.array([batch.seconds for batch in batches]), counts),
+        classes=torch.cat([batch.episodes.classes for batch in batches]).cpu().numpy(),
         loss_before=missing,
-        loss_after=diagnostics["query_loss"].double().cpu().numpy(),
+        loss_after=losses.double().cpu().numpy(),
         accuracy_before=missing,
-        accuracy_after=missing if accuracy is None else accuracy.double().cpu().numpy(),
-        loss_curve=np.empty((count, 0)),
-        accuracy_curve=np.empty((count, 0)),
+        accuracy_after=torch.cat(known).double().cpu().numpy() if known else missing,
+        loss_curve=np.empty((total, 0)),
+        accuracy_curve=np.empty((total, 0)),
     )

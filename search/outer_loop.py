@@ -68,7 +68,7 @@ class OuterLoop:
             )
         else:
             adam = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-            self._optimizer = adam(values, lr=self._rate, weight_decay=decay, foreach=True)
+            self._optimizer = adam(values, lr=self._rate, weight_decay=decay, fused=True)
 
     def step(self, gradients: Params, progress: float) -> None:
         """Take one step against `gradients`."""

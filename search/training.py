@@ -14,6 +14,7 @@ import torch
 
 from algorithms import Diagnostics, engine
 from algorithms.algorithm import Hyper
+from algorithms.allocator import keep_freed_memory
 from algorithms.parts import noise
 from algorithms.parts.axis import stacked
 from algorithms.programs import CompileError, Programs, can_compile
@@ -21,7 +22,7 @@ from episodes.episode import Episodes, TaskDistribution, joined
 from networks.network import Params
 from search.building import build, evaluation_steps, hyperparameters, identity
 from search.config import Config
-from search.episode_stream import EpisodeStream, training_rows
+from search.episode_stream import EpisodeStream, Trained, training_rows
 from search.evaluation import Learner, evaluate
 from search.memory import peak_megabytes, reset_peak
 from search.outer_loop import OuterLoop
@@ -90,6 +91,7 @@ class _Run:
 
     def __init__(self, config: Config, distribution: TaskDistribution, resume: Snapshot | None):
         torch.set_num_threads(config.threads)
+        keep_freed_memory()
         self.config = config
         self.distribution = distribution
         self.device = torch.device(config.device)
@@ -101,11 +103,12 @@ class _Run:
         self.meta, self.state = self._initial()
         self.formulation = self._formulation(resume)
         self.outer = OuterLoop(self.meta, config.hyper, self.replicas)
-        self.streams = [EpisodeStream(distribution, seed) for seed in self.seeds]
+        batch = int(config.hyper["meta_batch_size"])
+        self.streams = [EpisodeStream(distribution, seed, batch) for seed in self.seeds]
         self.seen = 0
         self.train_seconds = 0.0
         self.history: list[dict[str, float]] = []
-        self.pending: list[tuple[Episodes, Diagnostics, float, int]] = []
+        self.pending: list[Trained] = []
         reset_peak(self.device)
         if resume is not None:
             self._restore(resume)
@@ -208,7 +211,7 @@ class _Run:
         self.outer.step(gradients, progress)
         self.seen += len(batches[0])
         seconds = (time.perf_counter() - began) / len(episodes)
-        self.pending.append((episodes, diagnostics, seconds, self.seen))
+        self.pending.append(Trained(episodes, diagnostics, seconds, self.seen))
 
     def _gradients(
         self, hyper: Hyper, episodes: Episodes, keys: torch.Tensor
@@ -275,9 +278,9 @@ class _Run:
         )
 
     def _take_records(self) -> EpisodeRecords:
-        rows = [training_rows(*batch, self.seeds) for batch in self.pending]
+        rows = training_rows(self.pending, self.seeds)
         self.pending = []
-        return concatenate(rows)
+        return rows
 
     def _report(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import networks
 from algorithms import ALGORITHMS, Objective, engine
+from algorithms.allocator import keep_freed_memory
 from algorithms.parts.losses import CLASSIFICATION, REGRESSION
 from algorithms.programs import Programs
 from benchmarks.contenders import torch_parts
@@ -52,8 +53,18 @@ def _build(workload: Workload, options: Options, *, compiled: bool) -> Contender
         torch.arange(workload.ways).expand(len(support), -1),
         torch.arange(len(support)),
     ).to(options.device, getattr(torch, options.dtype))
+    # As a trial does when it starts.
+    keep_freed_memory()
     formulation = engine.choose(workload.input_shape, torch.device(options.device))
-    formulation = replace(formulation, compiled=compiled)
+    formulation = engine.fitted(
+        replace(formulation, compiled=compiled),
+        algorithm,
+        meta,
+        state,
+        hyper,
+        episodes[:1],
+        episodes.index[:1],
+    )
     programs = Programs(f"benchmarks/{workload.name}") if compiled else None
 
     def compute() -> Mapping[str, Tensor]:
