@@ -1,9 +1,11 @@
-"""Which chunk size is fastest? Run with `python -m benchmarks.engine [--device cuda]`.
+"""Which formulation is fastest? Run with `python -m benchmarks.engine [--device cuda]`.
 
 Meta-gradients of second-order MAML with one inner step are computed for one batch of episodes in
-chunks of several sizes, the sizes taking turns so that a change of the machine's clock rate or load
-meets all of them. Printed are medians, as tasks per second and as ratios to the plain loop over
-episodes (chunks of 1). `algorithms.engine.choose` rests on these numbers; its choice is marked.
+chunks of several sizes, and of the sinusoids as a compiled program too, taking turns so that a
+change of the machine's clock rate or load meets all of them. Printed are medians, as tasks per
+second and as ratios to the plain loop over episodes (chunks of 1). `algorithms.engine.choose` and
+`fitted` rest on these numbers; their choice is marked. `--allocator default` leaves glibc's
+allocator as it is, where a trial keeps freed memory (`algorithms.allocator`).
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from functools import partial
 
 import torch
 
-from algorithms import ALGORITHMS, Hyper, Objective
-from algorithms.engine import Formulation, choose, meta_gradients
+from algorithms import Algorithm, Hyper, Objective, make
+from algorithms.allocator import keep_freed_memory
+from algorithms.engine import Formulation, choose, fitted, meta_gradients
+from algorithms.parts import noise
 from algorithms.parts.losses import CLASSIFICATION, REGRESSION
+from algorithms.programs import Programs, can_compile
 from episodes.episode import Episodes, Examples
 from networks import Network, build
 
@@ -35,8 +40,7 @@ class Workload:
     objective: Objective
     episodes: Episodes
     inner_lr: float
-    chunks: tuple[int, ...]
-    chosen: int
+    formulations: tuple[Formulation, ...]
 
 
 def sinusoid_mlp(device: torch.device) -> Workload:
@@ -56,8 +60,7 @@ def sinusoid_mlp(device: torch.device) -> Workload:
         Objective(REGRESSION),
         episodes.to(device),
         0.01,
-        (1, 2, 4, 8, count),
-        min(choose(shape, device).chunk, count),
+        (*(Formulation(size) for size in (1, 2, 4, 8, count)), Formulation(count, compiled=True)),
     )
 
 
@@ -77,29 +80,60 @@ def omniglot_conv4(device: torch.device) -> Workload:
         Objective(CLASSIFICATION, ways=WAYS, train_classes=WAYS),
         episodes.to(device),
         0.4,
-        (1, 2, 4, 8, *((32,) if count > 32 else ()), count),
-        choose(shape, device).chunk,
+        tuple(Formulation(size) for size in (1, 2, 4, 8, *((32,) if count > 32 else ()), count)),
     )
 
 
-def seconds_by_chunk(workload: Workload, device: torch.device, repeats: int) -> dict[int, float]:
-    """Return the median seconds of one batch for each chunk size."""
-    algorithm = ALGORITHMS["maml"].make(workload.network, workload.objective)
-    rng = torch.Generator().manual_seed(0)
-    hyper: Hyper = {"inner_lr": torch.tensor(workload.inner_lr, device=device), "inner_steps": 1}
-    meta, state = algorithm.init(hyper, rng)
-    meta = {name: value.to(device) for name, value in meta.items()}
+class Learner:
+    """Second-order MAML on a workload."""
 
-    def run(chunk: int) -> None:
-        meta_gradients(algorithm, Formulation(chunk), meta, state, hyper, workload.episodes, rng)
+    def __init__(self, workload: Workload, device: torch.device):
+        self.workload = workload
+        self.algorithm: Algorithm = make("maml", workload.network, workload.objective, {})
+        inner_lr = torch.tensor(workload.inner_lr, device=device)
+        self.hyper: Hyper = {"inner_lr": inner_lr, "inner_steps": 1}
+        meta, self.state = self.algorithm.init(self.hyper, torch.Generator().manual_seed(0))
+        self.meta = {name: value.to(device) for name, value in meta.items()}
+        self.keys = noise.keys_of(0, workload.episodes.index)
+        self.programs = Programs("benchmarks/engine")
 
-    times: dict[int, list[float]] = {chunk: [] for chunk in workload.chunks}
+    def run(self, formulation: Formulation) -> None:
+        """Compute one batch."""
+        meta_gradients(
+            self.algorithm,
+            formulation,
+            self.meta,
+            self.state,
+            self.hyper,
+            self.workload.episodes,
+            self.keys,
+            self.programs,
+        )
+
+    def chosen(self, device: torch.device) -> int:
+        """Return the chunk that a trial would use."""
+        episodes = self.workload.episodes
+        wanted = choose(episodes.support.inputs.shape[2:], device)
+        one = (self.meta, self.state, self.hyper, episodes[:1], self.keys[:1])
+        return min(fitted(wanted, self.algorithm, *one).chunk, len(episodes))
+
+
+def seconds_by_formulation(
+    learner: Learner, device: torch.device, repeats: int
+) -> dict[Formulation, float]:
+    """Return the median seconds of one batch for each formulation."""
+    formulations = [
+        each for each in learner.workload.formulations if can_compile() or not each.compiled
+    ]
+    times: dict[Formulation, list[float]] = {each: [] for each in formulations}
     for turn in range(repeats + 1):
-        for chunk in workload.chunks:
-            seconds = timed(partial(run, chunk), device)
+        for formulation in formulations:
+            seconds = timed(partial(learner.run, formulation), device)
             if turn > 0:  # the first turn only warms up
-                times[chunk].append(seconds)
-    return {chunk: statistics.median(found) for chunk, found in times.items()}
+                times[formulation].append(seconds)
+            elif formulation.compiled:
+                print(f"compiled, or loaded from disk, in {seconds:.1f} s")
+    return {each: statistics.median(found) for each, found in times.items()}
 
 
 def timed(call: Callable[[], None], device: torch.device) -> float:
@@ -117,21 +151,28 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=3, help="turns to take the median of")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument(
+        "--allocator", choices=("keep", "default"), default="keep", help="what glibc does"
+    )
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
+    if arguments.allocator == "keep":
+        keep_freed_memory()
     device = torch.device(arguments.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(f"torch {torch.__version__}, {name}, {arguments.threads} thread(s)")
-    for make in (sinusoid_mlp, omniglot_conv4):
-        workload = make(device)
-        seconds = seconds_by_chunk(workload, device, arguments.repeats)
+    for make_workload in (sinusoid_mlp, omniglot_conv4):
+        workload = make_workload(device)
+        learner = Learner(workload, device)
         print(f"\n{workload.name}, {len(workload.episodes)} episodes a batch")
-        print(f"{'chunk':>8}{'tasks/s':>12}{'ratio':>8}")
-        for chunk, found in seconds.items():
-            rate, ratio = len(workload.episodes) / found, seconds[1] / found
-            mark = "  <- chosen" if chunk == workload.chosen else ""
-            print(f"{chunk:>8}{rate:>12.1f}{ratio:>8.2f}{mark}")
+        seconds = seconds_by_formulation(learner, device, arguments.repeats)
+        print(f"{'chunk':>16}{'tasks/s':>12}{'ratio':>8}")
+        chosen, loop = learner.chosen(device), seconds[Formulation(1)]
+        for formulation, found in seconds.items():
+            what = f"{formulation.chunk}, compiled" if formulation.compiled else formulation.chunk
+            mark = "  <- chosen" if formulation == Formulation(chosen) else ""
+            print(f"{what:>16}{len(workload.episodes) / found:>12.1f}{loop / found:>8.2f}{mark}")
 
 
 if __name__ == "__main__":

@@ -58,19 +58,21 @@ def examples_first(inputs: Tensor, normalization: str) -> Tensor:
     if inputs.device.type != "cpu" or normalization not in ("batch", "none"):
         return maps.contiguous()
     flat = maps.flatten(1, 2).contiguous(memory_format=torch.channels_last)
-    if flat.shape[1] > 1:
-        return flat.unflatten(1, maps.shape[1:3])
-    # One channel is laid out both ways; only its strides tell which one is meant.
-    height, width = flat.shape[2:]
-    strides = (height * width, 1, 1, width, 1)
+    # Strides by hand: views give an axis of length 1 any stride, and a single channel is laid out
+    # both ways, so that only its strides tell which one is meant.
+    _, together, height, width = flat.shape
+    strides = (height * width * together, inputs.shape[2], 1, width * together, together)
     return flat.as_strided(maps.shape, strides, flat.storage_offset())
 
 
 def channels_last(maps: Tensor) -> bool:
     """Whether maps (N, T, C, H, W) lie in memory with episodes and channels last."""
     episodes, channels = maps.shape[1:3]
-    together = episodes == 1 or maps.stride(1) == channels
-    return maps.stride(2) == 1 and together and maps.stride(4) == episodes * channels
+    if episodes * channels == 1:
+        return maps.stride(2) == 1
+    inner = channels == 1 or maps.stride(2) == 1
+    outer = episodes == 1 or maps.stride(1) == channels
+    return inner and outer and maps.stride(4) == episodes * channels
 
 
 def _images(maps: Tensor) -> Tensor:
