@@ -27,7 +27,7 @@ CONVOLUTIONS_ON_CPU = 8
 MEGABYTES_ON_CPU = 32
 CONVOLUTIONS_ON_GPU = 32
 VECTORS = 1024
-TOGETHER = 64
+TOGETHER = 256
 
 COMPILE_SECONDS = 15.0
 SAVED_SECONDS = 5e-4
@@ -143,9 +143,10 @@ def meta_gradients(
             replicas,
         )
     size = formulation.chunk if algorithm.separable else len(episodes)
+    usual = min(size, int(hyper.get("meta_batch_size", len(episodes))))
 
     def run(part: Episodes, own: Tensor) -> tuple[Params, Params, Diagnostics]:
-        whole = len(part) == min(size, len(episodes))
+        whole = len(part) == usual
         if formulation.compiled and programs is not None and whole:
             return programs.run(algorithm, meta, state, hyper, part, own)
         return direct(algorithm, meta, state, hyper, part, own)

@@ -32,6 +32,8 @@ from networks.network import Params
 FOLDER = "METASWEEP_PROGRAMS"
 PACKAGE, RESULTS = "program.pt2", "results.json"
 SOURCES = ("algorithms", "networks", "episodes")
+OF_TRAINING = ("meta_batch_size", "inner_steps_evaluation")
+"""Counts that no meta-gradient depends on."""
 
 Results = tuple[Params, Params, Diagnostics]
 Compiled = Callable[..., list[Tensor]]
@@ -155,7 +157,11 @@ class _Arguments:
             state,
             {name: value for name, value in hyper.items() if isinstance(value, Tensor)},
         ]
-        self._counts = {k: int(v) for k, v in hyper.items() if not isinstance(v, Tensor)}
+        self._counts = {
+            name: int(value)
+            for name, value in hyper.items()
+            if not isinstance(value, Tensor) and name not in OF_TRAINING
+        }
         support, query = episodes.support, episodes.query
         self._rest = [
             support.inputs,
