@@ -7,7 +7,7 @@ import platform
 
 # Parameters of glibc's mallopt.
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
-NEVER, AHEAD = 2**31 - 1, 64 << 20
+NEVER, AHEAD = 2**31 - 1, 8 << 20
 
 
 def keep_freed_memory() -> bool:

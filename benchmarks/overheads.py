@@ -84,6 +84,12 @@ class Training:
         return [(episodes, self.step(episodes)) for episodes in batches]
 
 
+def draw(stream: EpisodeStream, first: int, count: int) -> None:
+    """Draw `count` episodes in meta-batches and let go of each, as training does."""
+    for start in range(first, first + count, META_BATCH_SIZE):
+        stream.take(start, META_BATCH_SIZE)
+
+
 def sample(stream: EpisodeStream, first: int, count: int) -> list[Episodes]:
     """Draw `count` episodes in meta-batches."""
     starts = range(first, first + count, META_BATCH_SIZE)
@@ -146,7 +152,8 @@ def _turn(
         seconds[name] = clock() - began
         return result
 
-    batches = timed("sampling", lambda: sample(stream, first, count))
+    timed("sampling", lambda: draw(stream, first, count))
+    batches = sample(stream, first, count)
     for name, training in trainings.items():
         trained = timed(name, partial(training.steps, batches))
     records = timed("recording: rows", lambda: rows_of(trained, first))
