@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 
+GLIBC = platform.libc_ver()[0] == "glibc"
 # Parameters of glibc's mallopt.
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 NEVER, AHEAD = 2**31 - 1, 8 << 20
@@ -18,8 +19,14 @@ def keep_freed_memory() -> bool:
     of small convolutions on a CPU that takes as long as the arithmetic (`python -m
     benchmarks.engine --allocator default` shows it).
     """
-    if platform.libc_ver()[0] != "glibc":
+    if not GLIBC:
         return False
     library = ctypes.CDLL(None)
     settings = ((MMAP_MAX, 0), (TRIM_THRESHOLD, NEVER), (TOP_PAD, AHEAD))
     return all(library.mallopt(name, value) == 1 for name, value in settings)
+
+
+def give_back_freed_memory() -> None:
+    """Give the system what is free now, so that the next trial's peak is its own (glibc only)."""
+    if GLIBC:
+        ctypes.CDLL(None).malloc_trim(0)

@@ -3,7 +3,8 @@
 A batch of episodes is traced as batched products (T, n, k) x (T, k, m), for every episode has its
 own weights. Three kinds of them need not be: where all episodes share an operand, and where their
 products are added up, one large product does; where an axis has length 1, so do elementwise
-operations, which Inductor fuses with their surroundings.
+operations, which Inductor fuses with their surroundings. Before that, weights that an inner step
+has moved are multiplied term by term (`algorithms.graph_terms`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
-aten = torch.ops.aten
-PRODUCTS = (aten.bmm.default, aten.baddbmm.default)
+from algorithms.graph_terms import PRODUCTS, aten, multiplied_term_by_term
+from algorithms.graph_terms import value_of as _value
 
 
 def simplified(module: GraphModule) -> GraphModule:
     """Rewrite a graph of `make_fx` in place, with the same results up to rounding; return it."""
-    for rewrite in (_added_up, _shared, _elementwise):
+    for node in module.graph.nodes:
+        _without_data(module, node)
+    for rewrite in (multiplied_term_by_term, _added_up, _shared, _elementwise):
         for node in list(module.graph.nodes):
             rewrite(module.graph, node)
         module.graph.eliminate_dead_code()
@@ -38,9 +41,15 @@ def _operands(node: Node) -> tuple[Node, Node]:
     return left, right
 
 
-def _value(node: Node) -> Tensor:
-    """Return the tensor of a node as it was traced: its shape and strides."""
-    return node.meta["val"]
+def _without_data(module: GraphModule, node: Node) -> None:
+    """Keep of a node's traced tensor its shape, strides and type, as a tensor without data."""
+    traced = node.meta.get("val")
+    if node.op == "get_attr":
+        traced = getattr(module, str(node.target))
+    if isinstance(traced, Tensor):
+        node.meta["val"] = torch.empty_strided(
+            traced.shape, traced.stride(), dtype=traced.dtype, device="meta"
+        )
 
 
 def _added_up(graph: Graph, node: Node) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import torch
 
+from algorithms.allocator import give_back_freed_memory
+
 
 def reset_peak(device: torch.device) -> None:
     """Forget the peak so far, where the system can: trials share a process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    give_back_freed_memory()
     # Linux resets the resident peak ("high water mark") when 5 is written; elsewhere it stays.
     try:
         Path("/proc/self/clear_refs").write_text("5")
