@@ -28,6 +28,7 @@ class Term:
     """One summand: sign * scales * (a matrix, or the product of two), perhaps transposed.
 
     factors: one node or two, (T, rows, columns) each.
+    scales: scalars, or one an episode, (T, 1, 1).
     """
 
     factors: tuple[Node, ...]
@@ -99,7 +100,8 @@ def _terms(node: Node) -> list[Term]:
         return _terms(arguments[0]) + second
     if node.target == aten.mul.Tensor and nodes:
         for scale, scaled in (arguments, arguments[::-1]):
-            if value_of(scale).dim() == 0 and value_of(scaled).shape == shape:
+            one = value_of(scale).dim() == 0 or value_of(scale).shape[-2:] == (1, 1)
+            if one and value_of(scaled).shape == shape:
                 return [replace(t, scales=(*t.scales, scale)) for t in _terms(scaled)]
     if node.target == aten.bmm.default:
         return [Term(tuple(arguments))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +40,9 @@ def _build(workload: Workload, options: Options, *, compiled: bool) -> Contender
     )
     algorithm = ALGORITHMS[workload.method].make(network, objective)
     hyper = {
-        "inner_lr": torch_parts.tensor(np.array(workload.inner_lr), options),
+        "inner_lr": torch.tensor(
+            workload.inner_lr, dtype=getattr(torch, options.dtype), device=options.device
+        ),
         "inner_steps": workload.inner_steps,
     }
     _, state = algorithm.init(hyper, torch.Generator().manual_seed(0))

@@ -49,6 +49,14 @@ def test_transposed_negative_and_affine() -> None:
     assert largest_product(through, *parts()) == SHORT * LONG
 
 
+def test_a_rate_an_episode() -> None:
+    def through(x: Tensor, w: Tensor, g: Tensor, h: Tensor, rate: Tensor) -> Tensor:
+        rates = (rate + torch.arange(T)).reshape(T, 1, 1)
+        return x @ (w.expand(T, LONG, LONG) - rates * (g @ h))
+
+    assert largest_product(through, *parts()) == SHORT * LONG
+
+
 def test_from_the_left() -> None:
     def through(x: Tensor, w: Tensor, g: Tensor, h: Tensor, rate: Tensor) -> Tensor:
         return (rate * (g @ h)) @ x.transpose(1, 2)
