@@ -62,7 +62,8 @@ def train(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     for seed in range(first.seed, first.seed + seeds * first.seeds, first.seeds):
         with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-            task = bar.add_task(f"seed {seed}", total=first.episodes)
+            named = f"seed {seed}" if first.seeds == 1 else f"seeds {seed}-{seed + first.seeds - 1}"
+            task = bar.add_task(named, total=first.episodes)
             trained = train_recorded(
                 replace(first, seed=seed),
                 distribution,
@@ -76,16 +77,17 @@ def train(
         values.append(test.to_numpy())
         numbers = trained.progress.summaries
         console.print(
-            f"seed {seed}: meta-test {metric} {numbers['test_mean']:.4f} "
+            f"{named}: meta-test {metric} {numbers['test_mean']:.4f} "
             f"({numbers['test_ci95_low']:.4f} to {numbers['test_ci95_high']:.4f}), "
             f"checkpoint {trained.folder.path}",
             soft_wrap=True,
         )
     mean = interval(np.mean(values, axis=0))
+    together = seeds * first.seeds
     console.print(
         f"{first.algorithm} on {first.network}, {first.problem.name}: meta-test {metric} "
         f"{mean.mean:.4f}, 95 % interval {mean.ci95_low:.4f} to {mean.ci95_high:.4f} over "
-        f"{mean.n} episodes, mean of {seeds} seed{'s' * (seeds > 1)} "
+        f"{mean.n} episodes, mean of {together} seed{'s' * (together > 1)} "
         "(the interval covers neither seeds nor new classes)",
         soft_wrap=True,
     )
