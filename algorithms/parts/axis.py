@@ -52,11 +52,6 @@ def requires_grad(params: Params) -> bool:
     return any(value.requires_grad for value in params.values())
 
 
-def constants(params: Params) -> Params:
-    """Return the same values outside of any graph."""
-    return {name: value.detach() for name, value in params.items()}
-
-
 def stacked(params: list[Params]) -> Params:
     """Stack the values of several dictionaries along a new axis in front."""
     return {name: torch.stack([each[name] for each in params]) for name in params[0]}
