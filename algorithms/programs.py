@@ -126,13 +126,14 @@ class Programs:
         return self._keys[quick]
 
     def _digest(self, arguments: _Arguments, replicas: int | None) -> str:
-        text = json.dumps([self._identity, arguments.signature(), replicas, environment()])
+        made_for = [self._identity, arguments.signature(), replicas, torch.get_num_threads()]
+        text = json.dumps([*made_for, environment()])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @cache
 def environment() -> list[str]:
-    """Return what a program depends on beside its algorithm: code, versions, processor, threads."""
+    """Return what a program depends on beside its algorithm: code, versions and processor."""
     here = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for folder in SOURCES:
@@ -144,7 +145,6 @@ def environment() -> list[str]:
         platform.machine(),
         torch.backends.cpu.get_cpu_capability(),
         torch.cuda.get_device_name() if torch.cuda.is_available() else "",
-        str(torch.get_num_threads()),
     ]
 
 
