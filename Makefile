@@ -11,7 +11,7 @@ ifneq ($(BESIDE),)
 export METASWEEP_DATA ?= $(abspath $(BESIDE))
 endif
 
-.PHONY: search test test-exhaustive lint types format clean
+.PHONY: search test test-exhaustive test-faults lint types format clean
 
 search: $(INSTALLED)
 	$(BIN)/metasweep search $(SPEC)
@@ -22,6 +22,10 @@ test: $(INSTALLED) lint types
 # Every recipe as a compiled program: minutes of compiling.
 test-exhaustive: $(INSTALLED)
 	$(BIN)/python -m pytest -m exhaustive --timeout 900
+
+# The whole table of faults, with its full counts and times.
+test-faults: $(INSTALLED)
+	$(BIN)/python -m pytest -m faults
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

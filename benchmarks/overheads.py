@@ -99,7 +99,7 @@ def sample(stream: EpisodeStream, first: int, count: int) -> list[Episodes]:
 def rows_of(batches: list[Batch], first: int) -> EpisodeRecords:
     """Make the rows of trained batches."""
     trained = [
-        Trained(episodes, diagnostics, 1e-4, first + META_BATCH_SIZE * i)
+        Trained(episodes.index, episodes.classes, diagnostics, 1e-4, first + META_BATCH_SIZE * i)
         for i, (episodes, diagnostics) in enumerate(batches, start=1)
     ]
     return training_rows(trained, [0])

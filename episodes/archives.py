@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -14,6 +16,13 @@ from pathlib import Path
 from episodes.download import download
 from episodes.errors import DataError
 from episodes.folders import cache_folder, given_data_folder, make_cache_folder
+
+ENCRYPTED = 0x1
+SMALL = 1 << 16
+MOST_RATIO = 100
+"""Images are packed two to ten times smaller; what is packed a hundred times smaller is a trap."""
+
+NAME_CHARACTERS = 100
 
 _log = logging.getLogger("metasweep")
 
@@ -32,11 +41,15 @@ class Archive:
 
     folder, file: it is looked for as `folder/file` and as `file` in a data folder.
     source: called only when needed, since it may import the library that knows.
+    most_packed, most_unpacked: bytes that the file, and all that is in it, may have; a file that
+        says more of itself is not read.
     """
 
     folder: str
     file: str
     source: Callable[[], Source]
+    most_packed: int = 1 << 25
+    most_unpacked: int = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -85,23 +98,33 @@ def obtain(archive: Archive, data: str | Path | None) -> Path:
 
 
 class OpenArchive:
-    """A zip file open for reading, whose failures say which file is damaged and how to mend it."""
+    """A zip file open for reading, whose failures say which file is damaged and how to mend it.
+
+    Nothing is ever unpacked to disk, and no member is read into more memory than it says to need.
+    """
 
     def __init__(self, archive: Archive, path: Path) -> None:
-        """Raise DataError if the file is cut short, is no zip file, or has unsafe member names."""
+        """Raise DataError if the file is cut short, no zip file, or could not have been published.
+
+        That is: too large, packed or unpacked, with a member that is no plain file of its own name
+        inside, or in need of a password.
+        """
         self.archive = archive
         self.path = path
+        size = path.stat().st_size
+        if size > archive.most_packed:
+            raise self.damaged(f"{size} bytes, at most {archive.most_packed} expected")
         try:
             self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            size = path.stat().st_size
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
             raise self.damaged(f"cut short, or not a zip file ({size} bytes)") from error
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
-        for name in self._zip.namelist():
-            if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
-                self._zip.close()
-                raise self.damaged(f"member {name!r} points outside the archive")
+        try:
+            self._check_members()
+        except DataError:
+            self._zip.close()
+            raise
 
     def __enter__(self) -> OpenArchive:
         return self
@@ -114,12 +137,33 @@ class OpenArchive:
         return self._zip.infolist()
 
     def read(self, member: zipfile.ZipInfo) -> bytes:
-        """Read one member. Raises DataError if its bytes do not match its CRC-32."""
+        """Read one member. Raises DataError if its bytes do not match its CRC-32, or its size."""
         try:
-            return self._zip.read(member)
-        # RuntimeError: encrypted, or packed in a way that zipfile does not know.
+            with self._zip.open(member) as stream:
+                # One byte more than there should be: only the end of a member is held to its CRC.
+                content = stream.read(member.file_size + 1)
+        # RuntimeError: packed in a way that zipfile does not know.
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise self.damaged(f"member {member.filename} is unreadable ({error})") from error
+        if len(content) != member.file_size:
+            raise self.damaged(f"member {member.filename} is not as large as the file says")
+        return content
+
+    def _check_members(self) -> None:
+        seen: set[str] = set()
+        unpacked = 0
+        for member in self._zip.infolist():
+            problem = _member_problem(member)
+            if member.filename in seen:
+                problem = "is there twice"
+            if problem:
+                raise self.damaged(f"member {_shown(member.filename)} {problem}")
+            seen.add(member.filename)
+            unpacked += member.file_size
+        if unpacked > self.archive.most_unpacked:
+            raise self.damaged(
+                f"{unpacked} bytes unpacked, at most {self.archive.most_unpacked} expected"
+            )
 
     def damaged(self, what: str) -> DataError:
         """Say what is wrong with this file, and how to get it again."""
@@ -137,6 +181,29 @@ class OpenArchive:
             _log.info("%s was repacked (MD5 %s), its content is complete", self.path, md5)
 
 
+def _member_problem(member: zipfile.ZipInfo) -> str | None:
+    """Return what is wrong with a member, from the directory alone."""
+    name = member.filename
+    if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
+        return "points outside the archive"
+    if not name.isprintable():
+        return "has control characters in its name"
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device, not a file"
+    if member.flag_bits & ENCRYPTED:
+        return "needs a password"
+    # The other ways to pack cannot be unpacked piece by piece, so that they are not bounded.
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return f"is packed in a way that is not read here ({member.compress_type})"
+    if member.file_size > max(SMALL, MOST_RATIO * member.compress_size):
+        return f"is packed {member.file_size // max(member.compress_size, 1)} times smaller"
+    return None
+
+
+def _shown(name: str) -> str:
+    return ascii(name if len(name) <= NAME_CHARACTERS else name[:NAME_CHARACTERS] + "...")
+
+
 def _find(archive: Archive, folder: Path) -> Path | None:
     candidates = (folder / archive.folder / archive.file, folder / archive.file)
     return next((path for path in candidates if path.is_file()), None)
@@ -145,5 +212,5 @@ def _find(archive: Archive, folder: Path) -> Path | None:
 def _download(archive: Archive) -> Path:
     path = make_cache_folder(archive.folder) / archive.file
     source = archive.source()
-    download(source.url, source.md5, path)
+    download(source.url, source.md5, path, archive.most_packed)
     return path

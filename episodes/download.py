@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from episodes.errors import DataError
 
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_SECONDS = 30
+_MOST_BYTES = 1 << 25
 
 
-def download(url: str, md5: str, path: Path) -> None:
+def download(url: str, md5: str, path: Path, most: int = _MOST_BYTES) -> None:
     """Download `url` to `path` unless the file is there already.
+
+    most: bytes after which the transfer ends, whatever the server goes on to send.
 
     Safe with several processes at once: one downloads, the others wait and find the file. The
     bytes go to a temporary file beside `path`, which takes its name once the MD5 is right.
@@ -32,7 +36,7 @@ def download(url: str, md5: str, path: Path) -> None:
                     known_hash=f"md5:{md5}",
                     fname=path.name,
                     path=path.parent,
-                    downloader=_transfer,
+                    downloader=functools.partial(_transfer, most=most),
                 )
     # What requests raises is an OSError, pooch's complaint about a wrong hash a ValueError.
     except (OSError, ValueError) as error:
@@ -41,7 +45,7 @@ def download(url: str, md5: str, path: Path) -> None:
         ) from error
 
 
-def _transfer(url: str, file: str, _: Any) -> None:
+def _transfer(url: str, file: str, _: Any, *, most: int) -> None:
     """Transfer over HTTP with a line on stderr at every tenth, as pooch's downloaders are called.
 
     pooch's own leaves the connection open after a failure.
@@ -56,6 +60,8 @@ def _transfer(url: str, file: str, _: Any) -> None:
         total = int(response.headers.get("Content-Length", 0))
         next_percent = 0
         for chunk in response.iter_content(_CHUNK_BYTES):
+            if output.tell() + len(chunk) > most:
+                raise ValueError(f"more than {most} bytes")
             output.write(chunk)
             percent = 100 * output.tell() // total if total else 0
             if percent >= next_percent:

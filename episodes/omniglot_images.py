@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import re
+import struct
+import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping
@@ -120,12 +122,20 @@ def _strokes(opened: OpenArchive, member: zipfile.ZipInfo) -> np.ndarray:
     """Decode one drawing to (28, 28) uint8, 255 on a stroke, 0 on the paper."""
     from PIL import Image
 
+    content = io.BytesIO(opened.read(member))
     try:
-        with Image.open(io.BytesIO(opened.read(member)), formats=["PNG"]) as drawing:
+        with (
+            # Pillow only warns of most images that are too large to hold; below, all of them end.
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(content, formats=["PNG"]) as drawing,
+        ):
+            size = drawing.size
             # Pillow resizes two-colour images by nearest pixel, whatever filter it is asked for.
-            grey = drawing.convert("L")
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
+            # Until it is converted, nothing is decoded: an image only says how large it is.
+            grey = drawing.convert("L") if size == _DRAWN_SIZE else None
+    # SyntaxError: a broken PNG; ValueError: text in it that would take much memory.
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise opened.damaged(f"member {member.filename} is not a PNG image") from error
-    if grey.size != _DRAWN_SIZE:
-        raise opened.damaged(f"member {member.filename} is {grey.size}, not {_DRAWN_SIZE} pixels")
+    if grey is None:
+        raise opened.damaged(f"member {member.filename} is {size}, not {_DRAWN_SIZE} pixels")
     return 255 - np.asarray(grey.resize((SIZE, SIZE), Image.Resampling.LANCZOS))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,11 +23,16 @@ from search.atomic_file import write_atomically
 from search.config import Config
 from search.errors import UserError
 from search.flatten import differences
+from search.plain_text import cut, visible
+from search.read_file import UnreadableError, read_bounded
 from search.snapshot import Snapshot
 
 FORMAT = "metasweep-checkpoint-1"
 FILE_NAME = "checkpoint.json"
 DIFFERENCES_SHOWN = 3
+LARGEST_DESCRIPTION = 1 << 24
+DEEPEST = 32
+REASON_CHARACTERS = 200
 
 
 class CheckpointError(UserError):
@@ -78,39 +85,60 @@ def load(path: Path, config: Config | None = None) -> Checkpoint:
 
     config: what the checkpoint must have been made by.
     Raises CheckpointError when it is missing, damaged or foreign, and UserError when it belongs to
-    another configuration than `config`.
+    another configuration than `config`. Values are of the right kind; whether tensors and state fit
+    the configuration is for `search.checkpoint_checks` to say.
     """
-    file = path / FILE_NAME if path.is_dir() else path
+    file = path / FILE_NAME if os.path.isdir(path) else path
     description = _read_description(file)
     try:
         found = Config.from_dict(description["config"])
-        shards = tuple(Shard(**shard) for shard in description["shards"])
+        shards = tuple(_shard(shard) for shard in description["shards"])
         state = dict(description["state"])
-        tensor_file = file.parent / Path(description["tensors"]["file"]).name
+        tensor_file = file.parent / _plain_name(description["tensors"]["file"])
         sha256 = description["tensors"]["sha256"]
+        differs = config is not None and config.hash != found.hash
     except (KeyError, TypeError, ValueError) as error:
+        reason = cut(visible(str(error)), REASON_CHARACTERS)
         raise CheckpointError(
-            f"checkpoint {file}: a field is missing or wrong ({error}); "
+            f"checkpoint {file}: a field is missing or wrong ({reason}); "
             "it was written by another version of metasweep or changed by hand"
         ) from error
-    if config is not None and config.hash != found.hash:
+    if differs and config is not None:
         raise UserError(_difference(file, found, config))
     return Checkpoint(Snapshot(_read_tensors(tensor_file, sha256), state), found, shards)
 
 
+def _plain_name(name: Any) -> str:
+    """Return the name of a file in the folder at hand; anything else could lead out of it."""
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        raise ValueError(f"{name!r} is not the name of a file beside it")
+    return name
+
+
+def _shard(description: Mapping[str, Any]) -> Shard:
+    shard = Shard(**description)
+    _plain_name(shard.name)
+    if not (type(shard.rows) is int and shard.rows >= 0 and isinstance(shard.sha256, str)):
+        raise ValueError(f"rows or sha256 of the shard {shard.name}")
+    return shard
+
+
 def _read_description(file: Path) -> Mapping[str, Any]:
     try:
-        description = json.loads(file.read_bytes())
+        description = json.loads(read_bounded(file, LARGEST_DESCRIPTION))
     except FileNotFoundError:
         raise CheckpointError(
             f"checkpoint {file}: no such file; give a checkpoint's folder or its {FILE_NAME}"
         ) from None
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except UnreadableError as error:
+        raise CheckpointError(f"checkpoint {file}: {error}") from None
+    # RecursionError: brackets within brackets, thousands of them.
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"checkpoint {file}: truncated, or not a checkpoint of metasweep"
         ) from error
+    if _is_deep(description, DEEPEST):
+        raise CheckpointError(f"checkpoint {file}: nested too deeply, more than {DEEPEST} levels")
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise CheckpointError(
             f"checkpoint {file}: not a checkpoint of this version of metasweep "
@@ -121,11 +149,11 @@ def _read_description(file: Path) -> Mapping[str, Any]:
 
 def _read_tensors(file: Path, sha256: str) -> dict[str, Tensor]:
     try:
-        content = file.read_bytes()
-    except OSError as error:
+        content = read_bounded(file, _memory())
+    except (FileNotFoundError, UnreadableError) as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else str(error)
         raise CheckpointError(
-            f"checkpoint {file.parent}: its tensor file {file.name} cannot be read "
-            f"({error.strerror})"
+            f"checkpoint {file.parent}: its tensor file {file.name} {reason}"
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(
@@ -134,14 +162,26 @@ def _read_tensors(file: Path, sha256: str) -> dict[str, Tensor]:
         )
     try:
         return safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise CheckpointError(f"checkpoint {file}: not a safetensors file ({error})") from error
+    # Of shapes or kinds of numbers that torch does not know; MemoryError: all are copied once.
+    except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, MemoryError) as error:
+        reason = cut(visible(str(error)), REASON_CHARACTERS)
+        raise CheckpointError(f"checkpoint {file}: not a safetensors file ({reason})") from error
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deep(each, levels - 1) for each in below)
+
+
+def _memory() -> int:
+    """Return the bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _difference(file: Path, found: Config, wanted: Config) -> str:
     """Say in which fields a checkpoint's configuration differs from the one asked for."""
     differing = [
-        f"{key} is {theirs!r}, asked for {ours!r}"
+        f"{visible(key)} is {cut(repr(theirs), REASON_CHARACTERS)}, asked for {ours!r}"
         for key, theirs, ours in differences(found.to_dict(), wanted.to_dict())
     ]
     more = len(differing) - DIFFERENCES_SHOWN

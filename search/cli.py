@@ -10,16 +10,21 @@ from rich.console import Console
 from rich.markup import escape
 
 from episodes.errors import DataError
+from search.commands.cluster import status, stop
 from search.commands.doctor import doctor
 from search.commands.evaluate import evaluate_checkpoint
 from search.commands.export import export_best
 from search.commands.leaderboard import leaderboard
 from search.commands.list import list_parts
 from search.commands.search import resume, search
+from search.commands.submit import submit
+from search.commands.sync import sync
 from search.commands.train import train
 from search.commands.ui import ui
-from search.errors import UserError
+from search.disk_space import full, is_full
+from search.errors import FailedError, UserError
 from search.house import check_house
+from search.plain_text import visible
 
 app = typer.Typer(
     name="metasweep",
@@ -32,11 +37,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SEARCH, USE, LOOK = "Search", "Use what was found", "Look around"
+SEARCH, CLUSTER = "Search", "On a Ray cluster"
+USE, LOOK = "Use what was found", "Look around"
 for name, command, panel in (
     ("search", search, SEARCH),
     ("resume", resume, SEARCH),
+    ("sync", sync, SEARCH),
     ("leaderboard", leaderboard, SEARCH),
+    ("submit", submit, CLUSTER),
+    ("status", status, CLUSTER),
+    ("stop", stop, CLUSTER),
     ("export", export_best, USE),
     ("train", train, USE),
     ("evaluate", evaluate_checkpoint, USE),
@@ -59,9 +69,16 @@ def main() -> None:
     except DataError as error:
         _complain(error)
         sys.exit(UserError.exit_code)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        _complain(FailedError(full(error.filename or "a disk")))
+        sys.exit(FailedError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def _complain(error: Exception) -> None:
-    Console(stderr=True).print(f"[bold red]error[/bold red] {escape(str(error))}", soft_wrap=True)
+    Console(stderr=True).print(
+        f"[bold red]error[/bold red] {escape(visible(str(error)))}", soft_wrap=True
+    )

@@ -14,14 +14,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from search.config import Config
-from search.jobs import Job, Kind, Progress
-from search.study import CONFIG, CONFIRMED, RUN_ID, SearchStudy, State
+from search.jobs import Job, Kind, Progress, trial_name
+from search.study import CONFIG, CONFIRMED, SearchStudy, State
 
 CONFIRMATION_SEEDS_FROM = 10_000
 """Confirmation seeds start here, far from the seeds that trials are given."""
 
 CONFIRMATION_SHARE = 0.4
 """Of the time limit, what is kept free for confirmation at the most."""
+
+MORE_ROOM = 2
+"""A job that ran out of memory is run once more, with so many times the memory."""
+
+
+STARTED_AGAIN = "its process died; it is started again, from its last checkpoint"
 
 
 class Nothing(Enum):
@@ -34,12 +40,12 @@ class Nothing(Enum):
 class Recorder(Protocol):
     """Where runs are recorded; `search.tracking` has the real one."""
 
-    def start(self, kind: Kind, number: int, config: Config, confirms: str | None) -> str:
-        """Open a run and return its id."""
+    def start(self, job: Job, confirms: str | None) -> None:
+        """Open the run of a job, unless it is open; `confirms` names the job that it repeats."""
         ...
 
-    def finish(self, run_id: str, state: State, reason: str, summaries: dict[str, float]) -> None:
-        """Close a run."""
+    def finish(self, job: Job, state: State, reason: str, summaries: dict[str, float]) -> None:
+        """Close the run of a job."""
         ...
 
 
@@ -99,12 +105,14 @@ class Conductor:
         self.clock = clock
         self.began = clock() if began is None else began
         self.interrupted = False
+        self.blocked = ""
         self.running: dict[str, Job] = {}
         self._last: dict[str, Progress] = {}
         self._first_told: dict[str, float] = {}
         self._full_runs: dict[int, float] = {}
         self._interrupted_trials = [trial.number for trial in study.trials("RUNNING")]
         self._confirmations: list[tuple[int, int]] | None = None
+        self._once_more: list[Job] = []
 
     def next_job(self) -> Job | Nothing:
         """Return what to run next; `Nothing.YET` to be asked again, `Nothing.MORE` at the end."""
@@ -112,6 +120,8 @@ class Conductor:
             return Nothing.MORE
         if self.plan.concurrency is not None and len(self.running) >= self.plan.concurrency:
             return Nothing.YET
+        if self._once_more:
+            return self._hand_out(self._once_more.pop(0))
         if self._interrupted_trials:
             return self._hand_out(self._continued(self._interrupted_trials.pop(0)))
         if self._confirmations is None and self._may_search():
@@ -125,11 +135,21 @@ class Conductor:
         return Nothing.YET if self.running else Nothing.MORE
 
     def told(self, job: Job, progress: Progress) -> bool:
-        """Take what a job tells; return whether it must stop now."""
+        """Take what a job tells; return whether it must stop now.
+
+        A job that is blocked stays as it is, and so does the search: both can be gone on with.
+        """
         # A process that starts takes its time once; what a run takes counts from its first word.
         self._first_told.setdefault(job.name, self.clock())
         self._last[job.name] = progress
         self.listener.told(job, progress)
+        if progress.phase == "blocked":
+            self.blocked, self.interrupted = progress.reason, True
+            return True
+        if progress.phase == "out_of_memory" and job.room < MORE_ROOM:
+            del self.running[job.name]
+            self._once_more.append(replace(job, room=MORE_ROOM))
+            return False
         if job.kind == "trial" and self._report(job, progress) and not progress.ended:
             self._end(
                 job, "PRUNED", f"pruned by successive halving at {progress.episodes} episodes"
@@ -146,6 +166,12 @@ class Conductor:
             self._end(job, "PRUNED", f"time limit reached at {progress.episodes} episodes")
             return True
         return False
+
+    def died(self, job: Job) -> None:
+        """Take note that a job's process died; it goes on from its checkpoint in another one."""
+        if job.name in self.running:
+            last = self._last.get(job.name, Progress("train", 0))
+            self.listener.told(job, replace(last, reason=STARTED_AGAIN))
 
     def lost(self, job: Job, reason: str) -> None:
         """Take note that a job's process ended without a word, for good."""
@@ -175,7 +201,7 @@ class Conductor:
             self.study.tell(job.number, state, progress.value, reason)
         else:
             self.study.note(f"{CONFIRMED}/{job.number}/{job.config.seed}", state)
-        self.recorder.finish(job.run_id, state, reason, progress.summaries)
+        self.recorder.finish(job, state, reason, progress.summaries)
         self.listener.ended(job, state, progress, reason)
 
     def _time_full_run(self, job: Job) -> None:
@@ -191,40 +217,32 @@ class Conductor:
 
     def _new_trial(self) -> Job:
         trial = self.study.ask()
-        config = self.sample(trial)
-        config = replace(config, seed=config.seed + trial.number * config.seeds)
-        run_id = self.recorder.start("trial", trial.number, config, None)
-        self.study.annotate(trial.number, CONFIG, config.to_dict())
-        self.study.annotate(trial.number, RUN_ID, run_id)
-        return self._job("trial", trial.number, config, run_id)
+        return self._trial(trial.number, trial)
 
     def _continued(self, number: int) -> Job:
         """Return the job of a trial that an earlier driver left running."""
         attributes = self.study.attributes(number)
-        if RUN_ID not in attributes:
-            # The driver ended between asking and recording: nothing ran, so it starts afresh.
-            config = self.sample(self.study.handle(number))
-            config = replace(config, seed=config.seed + number * config.seeds)
-            run_id = self.recorder.start("trial", number, config, None)
-            self.study.annotate(number, CONFIG, config.to_dict())
-            self.study.annotate(number, RUN_ID, run_id)
-        else:
-            config, run_id = Config.from_dict(attributes[CONFIG]), attributes[RUN_ID]
-        return self._job("trial", number, config, run_id)
+        if CONFIG not in attributes:
+            # The driver ended right after asking: nothing ran, so it starts afresh.
+            return self._trial(number, self.study.handle(number))
+        return self._job("trial", number, Config.from_dict(attributes[CONFIG]))
+
+    def _trial(self, number: int, trial: Any) -> Job:
+        """Return the job of a trial that has no configuration yet."""
+        config = self.sample(trial)
+        config = replace(config, seed=config.seed + number * config.seeds)
+        self.study.annotate(number, CONFIG, config.to_dict())
+        return self._job("trial", number, config)
 
     def _confirmation(self, number: int, seed: int) -> Job:
-        attributes = self.study.attributes(number)
-        config = replace(Config.from_dict(attributes[CONFIG]), seed=seed, rungs=())
-        key = f"{RUN_ID}/{number}/{seed}"
-        run_id = self.study.notes().get(key)
-        if run_id is None:
-            run_id = self.recorder.start("confirmation", number, config, attributes[RUN_ID])
-            self.study.note(key, run_id)
-        return self._job("confirmation", number, config, run_id)
+        config = Config.from_dict(self.study.attributes(number)[CONFIG])
+        return self._job("confirmation", number, replace(config, seed=seed, rungs=()))
 
-    def _job(self, kind: Any, number: int, config: Config, run_id: str) -> Job:
-        job = Job(kind, number, config, run_id, "")
-        return replace(job, folder=str(self.folder / job.name))
+    def _job(self, kind: Kind, number: int, config: Config) -> Job:
+        job = Job(kind, number, config, "")
+        job = replace(job, folder=str(self.folder / job.name))
+        self.recorder.start(job, trial_name(number) if kind == "confirmation" else None)
+        return job
 
     def _to_confirm(self) -> list[tuple[int, int]]:
         """List (trial, seed) of the confirmations still to be run, every first seed first."""

@@ -11,6 +11,15 @@ from typing import Any, Literal
 
 Metric = Literal["query_loss", "query_accuracy"]
 
+# Far above what anyone trains, and below what no machine could hold or count.
+MOST_WAYS = 10_000
+MOST_SHOTS = 10_000
+MOST_EVALUATION_EPISODES = 1_000_000
+MOST_EPISODES = 10**12
+MOST_SEEDS = 1_000
+MOST_THREADS = 1_024
+LARGEST_SEED = 2**32 - 1
+
 
 def digest(value: Any) -> str:
     """Return a short hex digest of a JSON value; equal values give equal digests anywhere."""
@@ -48,10 +57,10 @@ class Problem:
 
         It also names a folder, so a task `my_tasks:steps` is `my_tasks-steps` here.
         """
-        task = re.sub(r"[^\w.-]", "-", self.task)
         ways = f"{self.ways}way-" if self.ways else ""
         split = f"-{self.split}" if self.split not in (None, "vinyals") else ""
-        return f"{task}-{ways}{self.shots}shot{split}" + "-transductive" * self.transductive
+        name = f"{self.task}-{ways}{self.shots}shot{split}" + "-transductive" * self.transductive
+        return re.sub(r"[^\w.-]", "-", name)
 
     @property
     def hash(self) -> str:

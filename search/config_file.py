@@ -12,10 +12,25 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from episodes import TASKS
 from search import extensions
-from search.config import Config, Problem
+from search.config import (
+    LARGEST_SEED,
+    MOST_EPISODES,
+    MOST_EVALUATION_EPISODES,
+    MOST_SEEDS,
+    MOST_SHOTS,
+    MOST_THREADS,
+    MOST_WAYS,
+    Config,
+    Problem,
+)
 from search.errors import UserError
-from search.spec_source import parse_yaml
+from search.formulation_checks import check_formulation
+from search.masking import masked
+from search.plain_text import cut, visible
+from search.read_file import UnreadableError, read_text
+from search.spec_source import LARGEST, parse_yaml
 from spaces.algorithms import ALGORITHM_SPACES
 from spaces.errors import SpaceError, nearest
 from spaces.networks import NETWORK_SPACES
@@ -24,7 +39,8 @@ from spaces.space import Kind, Space, bare, checked
 
 EXPORTED = ("metasweep", "description", "config", "results", "provenance")
 READY_MADE = "configurations"
-DEVICE = r"cpu|mps|cuda(:\d+)?"
+DEVICE = r"cpu|mps|cuda(:\d{1,3})?"
+LINES_SHOWN = 20
 
 
 def ready_made_configurations() -> list[tuple[str, str]]:
@@ -51,14 +67,14 @@ def read_config(path: Path) -> Config:
     """
     try:
         named = None if path.exists() else _ready_made().get(str(path))
-        text = path.read_text(encoding="utf-8") if named is None else named
+        text = read_text(path, LARGEST) if named is None else named
     except FileNotFoundError:
         names = ", ".join(_ready_made())
         raise UserError(
             f"{path}: no such file; `metasweep export` writes one; ready-made: {names}"
         ) from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except UnreadableError as error:
+        raise UserError(f"{path}: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     content = parse_yaml(text, str(path))
@@ -67,10 +83,14 @@ def read_config(path: Path) -> Config:
         content = content["config"]
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no configuration, which has keys such as `algorithm`")
-    return _config(path, content)
+    return complete_config(path, content)
 
 
-def _config(path: Path, content: dict[str, Any]) -> Config:
+def complete_config(path: Path, content: Mapping[str, Any]) -> Config:
+    """Return a configuration from plain values, whose missing parts take the published defaults.
+
+    path: the file that it stands in, for errors: UserError that names the field as `read_config`.
+    """
     _refuse_unknown(path, "", content, [field.name for field in fields(Config)])
     problem = content.get("problem")
     if isinstance(problem, dict):
@@ -80,15 +100,19 @@ def _config(path: Path, content: dict[str, Any]) -> Config:
         # Strict, so that no text passes for a number; JSON, so that a list is a tuple.
         config = TypeAdapter(Config).validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
-        raise UserError("\n".join(_line(path, details) for details in error.errors())) from None
-    except TypeError as error:
-        raise UserError(f"{path}: {error}") from None
+        lines = [_line(path, details) for details in error.errors()]
+        more = [f"and {len(lines) - LINES_SHOWN} more"] if len(lines) > LINES_SHOWN else []
+        raise UserError("\n".join([*lines[:LINES_SHOWN], *more])) from None
     _check_values(path, config)
+    if config.formulation:
+        _check_formulation(path, config.formulation)
     extensions.resolve_field(f"{path}: problem.task", "task", config.problem.task)
     extensions.resolve_field(f"{path}: algorithm", "algorithm", config.algorithm)
     extensions.resolve_field(f"{path}: network", "network", config.network)
     algorithm, network = ALGORITHM_SPACES[config.algorithm], NETWORK_SPACES[config.network]
-    kind = config.problem.kind
+    kind, task = config.problem.kind, TASKS[config.problem.task]
+    if kind != task.kind:
+        raise UserError(f"{path}: problem.kind: {kind!r}: {task.name} is {task.kind}")
     settings = _complete(path, "settings", config.settings, network, kind, {})
     hyper = _complete(path, "hyper", config.hyper, algorithm, kind, settings)
     return Config.from_dict({**config.to_dict(), "hyper": hyper, "settings": settings})
@@ -132,27 +156,39 @@ def _complete(
 
 def _check_values(path: Path, config: Config) -> None:
     problem = config.problem
-    counts = {
-        "problem.shots": problem.shots,
-        "problem.query_shots": problem.query_shots,
-        "problem.rung_episodes": problem.rung_episodes,
-        "problem.ranking_episodes": problem.ranking_episodes,
-        "problem.test_episodes": problem.test_episodes,
-        "episodes": config.episodes,
-        "threads": config.threads,
-        "seeds": config.seeds,
+    # Key: value, the least and the most that it may be.
+    ranges = {
+        "problem.shots": (problem.shots, 1, MOST_SHOTS),
+        "problem.query_shots": (problem.query_shots, 1, MOST_SHOTS),
+        "problem.ways": (problem.ways, 2, MOST_WAYS),
+        "problem.evaluation_seed": (problem.evaluation_seed, 0, LARGEST_SEED),
+        "problem.rung_episodes": (problem.rung_episodes, 1, MOST_EVALUATION_EPISODES),
+        "problem.ranking_episodes": (problem.ranking_episodes, 1, MOST_EVALUATION_EPISODES),
+        "problem.test_episodes": (problem.test_episodes, 1, MOST_EVALUATION_EPISODES),
+        "episodes": (config.episodes, 1, MOST_EPISODES),
+        "threads": (config.threads, 1, MOST_THREADS),
+        "seeds": (config.seeds, 1, MOST_SEEDS),
+        "seed": (config.seed, 0, LARGEST_SEED),
     }
-    for key, value in counts.items():
-        if value < 1:
-            raise UserError(f"{path}: {key}: {value}: must be at least 1")
-    for key, value in {"seed": config.seed, "evaluation_seed": problem.evaluation_seed}.items():
-        if value < 0:
-            raise UserError(f"{path}: {key}: {value}: must be 0 or more")
+    for key, (value, least, most) in ranges.items():
+        if value is not None and value < least:
+            raise UserError(f"{path}: {key}: {value}: must be at least {least}")
+        if value is not None and value > most:
+            raise UserError(f"{path}: {key}: {value}: must be at most {most}")
     rungs = list(config.rungs)
     if rungs != sorted(set(rungs)) or any(not 0 < rung < config.episodes for rung in rungs):
-        raise UserError(f"{path}: rungs: {rungs}: must ascend, between 0 and {config.episodes}")
+        raise UserError(
+            f"{path}: rungs: {cut(str(rungs), 60)}: must ascend, between 0 and {config.episodes}"
+        )
     if not re.fullmatch(DEVICE, config.device):
         raise UserError(f"{path}: device: {config.device!r}: must be cpu, cuda, cuda:0, ... or mps")
+
+
+def _check_formulation(path: Path, formulation: Mapping[str, Any]) -> None:
+    try:
+        check_formulation(formulation)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _refuse_unknown(
@@ -160,7 +196,8 @@ def _refuse_unknown(
 ) -> None:
     for key in given:
         if key not in known:
-            raise UserError(f"{path}: {prefix}{key}: unknown key: {nearest(str(key), known)}")
+            shown = cut(f"{prefix}{key}", 100)
+            raise UserError(f"{path}: {shown}: unknown key: {nearest(str(key), known)}")
 
 
 def _line(path: Path, details: Any) -> str:
@@ -169,4 +206,4 @@ def _line(path: Path, details: Any) -> str:
     if details["type"] == "missing":
         return f"{path}: {key}: missing: a configuration must have it"
     message = details["msg"].removeprefix("Input ")
-    return f"{path}: {key}: {details['input']!r}: {message}"
+    return f"{path}: {cut(visible(key), 100)}: {cut(masked(repr(details['input'])), 60)}: {message}"

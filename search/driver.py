@@ -5,43 +5,46 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.conductor import Conductor, Nothing
 from search.errors import FailedError, UserError
 from search.jobs import Job, Progress
-from search.trainable import JOB, PROGRESS, TrialActor
-from search.user_code import own_path
+from search.node import Expected, unfit
+from search.room import Resources, Room, check, trials_that_fit
+from search.run_job import HUNG
+from search.silence import Silence
+from search.trainable import JOB, PROGRESS, SHARED, WANTED, TrialActor
+from search.user_code import extend_path, own_path
 
-RESTARTS_AFTER_LOST_PROCESS = 3
+MOST_RESTARTS = 100
+"""Of one job: machines that are rented by the minute are taken away. A job that dies again and
+again at one place is given up much earlier, see `search.run_job`."""
+
 CONNECT_SECONDS = 5
 SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow records; CSV, JSON and TensorBoard do not.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `interruptible` stops the search, and keeps it resumable.
     "RAY_AIR_NEW_OUTPUT": "0",  # The new one prints tables even at verbose=0.
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # Not as a traceback: the live display says it in a line.
     "TUNE_WARN_THRESHOLD_S": "10",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # What Ray will do anyway, without its warning.
 }
-
-
-@dataclass(frozen=True)
-class Resources:
-    """CPUs and GPUs: what one trial is given, or what there is."""
-
-    cpu: float
-    gpu: float
 
 
 def start_ray() -> None:
@@ -96,57 +99,94 @@ def stop_ray() -> None:
 def room() -> Resources:
     """Return what all nodes have together."""
     have = ray.cluster_resources()
-    return Resources(have.get("CPU", 0), have.get("GPU", 0))
+    return Resources(have.get("CPU", 0), have.get("GPU", 0), have.get("memory", 0) / 1e9)
 
 
-def refuse_local_store(tracking_uri: str) -> None:
-    """Raise UserError when trials run on several nodes and the tracking store is a file on one."""
-    nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    if nodes > 1 and tracking_uri.startswith("sqlite"):
-        raise UserError(
-            f"--tracking-uri: {tracking_uri}: a SQLite file cannot be shared by {nodes} nodes; "
-            "start an MLflow server that all of them reach, and give its http:// address"
-        )
+def is_elastic() -> bool:
+    """Whether trials run on a cluster, which may grow, and not on this machine alone."""
+    return bool(os.environ.get("RAY_ADDRESS"))
 
 
 def room_for(resources: Resources) -> int | None:
-    """Return how many trials fit this machine at once; None on a cluster, which may grow."""
-    if os.environ.get("RAY_ADDRESS"):
+    """Return how many trials fit this machine at once; None on a cluster, which may grow.
+
+    Raises UserError where this machine has no room for one.
+    """
+    if is_elastic():
         return None
     have = room()
-    trials = have.cpu // resources.cpu
-    if resources.gpu:
-        trials = min(trials, have.gpu // resources.gpu)
-    return int(trials)
+    check(resources, have, nodes=1)
+    return trials_that_fit(resources, have)
+
+
+def check_nodes(expected: Expected) -> None:
+    """Raise UserError, before the first trial, where a node could not run one."""
+    others = [
+        node["NodeID"]
+        for node in ray.nodes()
+        if node["Alive"] and node["NodeID"] != expected.node and node["Resources"].get("CPU")
+    ]
+    ask = ray.remote(num_cpus=0)(_ask_node)
+    answers = [
+        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote(
+            expected.to_json(), own_path()
+        )
+        for node in others
+    ]
+    wrong = [answer for answer in ray.get(answers) if answer]
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def _ask_node(expected: str, path: list[str]) -> str:
+    extend_path(path)
+    return unfit(Expected.from_json(expected), ray.get_runtime_context().get_node_id())
+
+
+def own_node() -> str:
+    """Return the id of the node that this driver runs on."""
+    return ray.get_runtime_context().get_node_id()
 
 
 def drive(
     conductor: Conductor,
     resources: Resources,
-    folder: Path,
     tracking_uri: str,
-    data: str | None,
+    expected: Expected,
+    trial_timeout: float | None,
 ) -> None:
-    """Run the conductor's jobs until it has no more, or until it is interrupted."""
-    shared = {"tracking_uri": tracking_uri, "data": data, "path": own_path()}
+    """Run the conductor's jobs until it has no more, or until it is interrupted.
+
+    trial_timeout: seconds after which a job that tells nothing is given up; None for never.
+    """
+    shared = {
+        "tracking_uri": tracking_uri,
+        "data": expected.data,
+        "path": own_path(),
+        "driver": uuid.uuid4().hex,
+        "timeout": trial_timeout,
+        "expected": expected.to_json(),
+    }
     jobs: dict[str, Job] = {}
-    tuner = tune.Tuner(
-        tune.with_resources(TrialActor, {"cpu": resources.cpu, "gpu": resources.gpu}),
-        tune_config=tune.TuneConfig(
-            search_alg=_Asking(conductor, jobs, shared),
-            scheduler=_Telling(conductor, jobs),
-            num_samples=-1,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(folder),
-            stop=_Interruption(conductor),
-            failure_config=tune.FailureConfig(max_failures=RESTARTS_AFTER_LOST_PROCESS),
-            verbose=0,
-        ),
-    )
-    with interruptible(conductor):
+    given = Room(resources)
+    # Tune's own snapshots are never read: they lie where no full disk of ours can stop the driver.
+    with tempfile.TemporaryDirectory(prefix="metasweep-") as scratch, interruptible(conductor):
+        tuner = tune.Tuner(
+            TrialActor,
+            tune_config=tune.TuneConfig(
+                search_alg=_Asking(conductor, jobs, given, shared),
+                scheduler=_Telling(conductor, jobs, given, Silence(trial_timeout)),
+                num_samples=-1,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=scratch,
+                stop=_Interruption(conductor),
+                failure_config=tune.FailureConfig(max_failures=MOST_RESTARTS),
+                verbose=0,
+            ),
+        )
         tuner.fit()
 
 
@@ -177,10 +217,13 @@ class _Stateless:
 class _Asking(_Stateless, Searcher):
     """A Tune searcher that passes on the conductor's jobs."""
 
-    def __init__(self, conductor: Conductor, jobs: dict[str, Job], shared: dict[str, Any]):
+    def __init__(
+        self, conductor: Conductor, jobs: dict[str, Job], given: Room, shared: dict[str, Any]
+    ):
         super().__init__()
         self._conductor = conductor
         self._jobs = jobs
+        self._given = given
         self._shared = shared
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -191,16 +234,15 @@ class _Asking(_Stateless, Searcher):
         if job is Nothing.MORE:
             return Searcher.FINISHED
         self._jobs[trial_id] = job
-        return {JOB: job.to_json(), **self._shared}
+        return {JOB: job.to_json(), WANTED: self._given.of(job), SHARED: self._shared}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Pass on that a trial is lost; of every other end the conductor knows already."""
         if error:
-            restarts = RESTARTS_AFTER_LOST_PROCESS
             self._conductor.lost(
-                self._jobs[trial_id], f"its process died, and again after {restarts} restarts"
+                self._jobs[trial_id], f"its process died, and again after {MOST_RESTARTS} restarts"
             )
 
     def save(self, checkpoint_path: str) -> None:
@@ -213,27 +255,55 @@ class _Asking(_Stateless, Searcher):
 class _Telling(_Stateless, FIFOScheduler):
     """A Tune scheduler that passes results to the conductor and obeys it."""
 
-    def __init__(self, conductor: Conductor, jobs: dict[str, Job]):
+    def __init__(self, conductor: Conductor, jobs: dict[str, Job], given: Room, silence: Silence):
         super().__init__()
         self._conductor = conductor
         self._jobs = jobs
+        self._given = given
+        self._silence = silence
 
     @property
     def supports_buffered_results(self) -> bool:
         """Every result is judged when it comes."""
         return False
 
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Choose as Tune does; called all the time, it also ends processes that do not answer.
+
+        A process that hangs ends itself. One that cannot, since it is stopped or waits for a disk
+        that is gone, is killed; Tune starts the job again, which finds what was left for it.
+        """
+        running = {
+            trial.trial_id: trial
+            for trial in tune_controller.get_live_trials()
+            if trial.status == Trial.RUNNING
+        }
+        for trial_id in self._silence.too_long(running.keys()):
+            job, actor = self._jobs[trial_id], running[trial_id].temporary_state.ray_actor
+            if actor is not None:
+                (Path(job.folder) / HUNG).write_text("its process did not answer")
+                ray.kill(actor)
+        return super().choose_trial_to_run(tune_controller)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Pass on what a running job tells."""
-        job = self._jobs[trial.trial_id]
-        stop = self._conductor.told(job, Progress.from_json(result[PROGRESS]))
+        stop = self._told(trial.trial_id, result)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Pass on that a job's process died; Tune starts it again."""
+        self._conductor.died(self._jobs[trial.trial_id])
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Pass on a job's last word."""
-        job = self._jobs[trial.trial_id]
-        if job.name in self._conductor.running:
-            self._conductor.told(job, Progress.from_json(result[PROGRESS]))
+        if self._jobs[trial.trial_id].name in self._conductor.running and result.get("done"):
+            self._told(trial.trial_id, result)
+
+    def _told(self, trial_id: str, result: dict[str, Any]) -> bool:
+        job, progress = self._jobs[trial_id], Progress.from_json(result[PROGRESS])
+        self._silence.broken(trial_id)
+        self._given.learn(job, progress.summaries)
+        return self._conductor.told(job, progress)
 
 
 class _Interruption(_Stateless, Stopper):

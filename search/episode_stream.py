@@ -18,12 +18,14 @@ DRAWN_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Trained:
-    """A batch that was trained on.
+    """A batch that was trained on: what is kept of it, which is not its examples.
 
+    index: (T,) int64; classes: (T, ways) int64, both as in its `Episodes`.
     seconds: wall time of one episode; seen: training episodes of a seed seen after this batch.
     """
 
-    episodes: Episodes
+    index: torch.Tensor
+    classes: torch.Tensor
     diagnostics: Diagnostics
     seconds: float
     seen: int
@@ -60,7 +62,7 @@ class EpisodeStream:
 
 def training_rows(batches: Sequence[Trained], seeds: Sequence[int]) -> EpisodeRecords:
     """Return the rows of training episodes, batch by batch, equally many of each seed in each."""
-    counts = [len(batch.episodes) for batch in batches]
+    counts = [len(batch.index) for batch in batches]
     total = sum(counts)
     missing = np.full(total, np.nan)
     losses = torch.cat([batch.diagnostics["query_loss"] for batch in batches])
@@ -69,11 +71,11 @@ def training_rows(batches: Sequence[Trained], seeds: Sequence[int]) -> EpisodeRe
     owners = [np.repeat(np.array(seeds, dtype=np.int64), count // len(seeds)) for count in counts]
     return EpisodeRecords(
         split=np.full(total, "train", dtype="U10"),
-        index=torch.cat([batch.episodes.index for batch in batches]).cpu().numpy(),
+        index=torch.cat([batch.index for batch in batches]).cpu().numpy(),
         seed=np.concatenate(owners) if len(seeds) > 1 else np.full(total, seeds[0]),
         episodes_seen=np.repeat(np.array([batch.seen for batch in batches]), counts),
         seconds=np.repeat(np.array([batch.seconds for batch in batches]), counts),
-        classes=torch.cat([batch.episodes.classes for batch in batches]).cpu().numpy(),
+        classes=torch.cat([batch.classes for batch in batches]).cpu().numpy(),
         loss_before=missing,
         loss_after=losses.double().cpu().numpy(),
         accuracy_before=missing,

@@ -13,3 +13,7 @@ class FailedError(UserError):
     """The request was right but could not be carried out (a store is down, nothing finished)."""
 
     exit_code = 1
+
+
+class StoreError(FailedError):
+    """The MLflow store does not answer; what it should hold is on disk, and can be sent later."""

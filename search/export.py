@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,10 @@ def write(path: Path, exported: Mapping[str, Any]) -> None:
     # Through JSON, so that no two places share an object: YAML would write the second as an alias.
     plain = json.loads(json.dumps(exported))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+    # Who copies the line into a shell gets the file, whatever its name; a comment is one line.
+    name = shlex.quote(path.name) if path.name.isprintable() else "FILE"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (HEADER.format(name=path.name) + text).encode())
+    write_atomically(path, (HEADER.format(name=name) + text).encode())
 
 
 def _finite(value: Any) -> float | None:

@@ -9,6 +9,7 @@ from search.building import objective_of
 from search.config import Config, Problem
 from search.errors import UserError
 from search.extensions import learner_is_own
+from search.run_job import is_out_of_memory
 from search.spec import Spec
 from search.try_out import try_out
 from search.user_code import blame
@@ -50,6 +51,8 @@ def check_builds(config: Config, distribution: TaskDistribution) -> None:
     except (algorithms.RecipeError, networks.NetworkError) as error:
         raise UserError(str(error)) from None
     except Exception as error:
+        if is_out_of_memory(error):
+            raise UserError("its network does not fit into the memory that is left") from None
         if not own:
             raise
         raise UserError(f"building it failed: {blame(error)}") from None

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from search.config import Config
 
 Kind = Literal["trial", "confirmation", "train"]
-Phase = Literal["train", "rung", "final", "diverged", "out_of_memory", "failed"]
-ENDS: tuple[Phase, ...] = ("final", "diverged", "out_of_memory", "failed")
+Phase = Literal["train", "rung", "final", "diverged", "out_of_memory", "failed", "blocked"]
+ENDS: tuple[Phase, ...] = ("final", "diverged", "out_of_memory", "failed", "blocked")
 
 
 @dataclass(frozen=True)
@@ -19,22 +19,22 @@ class Job:
     """One run of one configuration.
 
     number: of the Optuna trial; for a confirmation, of the trial that it confirms.
-    run_id: of its MLflow run.
     folder: absolute path of what it keeps on disk.
+    room: how many times the usual memory it is given; episodes run in chunks smaller by as much.
     """
 
     kind: Kind
     number: int
     config: Config
-    run_id: str
     folder: str
+    room: int = 1
 
     @property
     def name(self) -> str:
         """Unique within a search."""
         if self.kind == "confirmation":
-            return f"confirm-{self.number:03d}-seed-{self.config.seed}"
-        return f"trial-{self.number:03d}"
+            return confirmation_name(self.number, self.config.seed)
+        return trial_name(self.number)
 
     def to_json(self) -> str:
         """Return the job as one opaque string, for Ray un-flattens keys with a slash."""
@@ -47,10 +47,21 @@ class Job:
         return cls(**fields | {"config": Config.from_dict(fields["config"])})
 
 
+def trial_name(number: int) -> str:
+    """Return the name of a trial's job."""
+    return f"trial-{number:03d}"
+
+
+def confirmation_name(number: int, seed: int) -> str:
+    """Return the name of the job that trains a trial again, with another seed."""
+    return f"confirm-{number:03d}-seed-{seed}"
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a running job tells of itself.
 
+    phase: "blocked" where the machine is to blame and not the job, which can be gone on with.
     value: the problem's metric on meta-validation at a rung or at the end; NaN otherwise.
     history: all values so far, as {"episodes", "value"}: a resumed job tells them again.
     summaries: numbers for `summary/*` ("final", and where known before).

@@ -5,27 +5,40 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
+from search.conclusion import conclude, enqueue, open_study, store_patience
 from search.conductor import Conductor, Plan
-from search.config import Config, Problem
-from search.driver import Resources, drive, refuse_local_store, room_for, start_ray, stop_ray
-from search.errors import UserError
+from search.config import Problem
+from search.driver import (
+    check_nodes,
+    drive,
+    is_elastic,
+    own_node,
+    room,
+    room_for,
+    start_ray,
+    stop_ray,
+)
+from search.errors import FailedError, UserError
 from search.fitting import check_fits
-from search.jobs import Kind
+from search.node import Expected, file_stores
 from search.progress import LiveDisplay
-from search.results import write_results
+from search.recorder import BackgroundRecorder, SearchRuns, runs_by_name
+from search.room import Resources
 from search.sampling import load_problem, sampler_of
-from search.search_folder import MASK, SearchFolder, SearchRecord, free_name
-from search.settle import settle
+from search.search_folder import UNSENT, SearchFolder, SearchRecord, free_name
 from search.spec import Spec, parse_spec
-from search.study import Halving, SearchStudy, State
+from search.synchronize import store_of
 from search.tracking import Tracker
 from search.tracking_client import mask
 from search.tracking_reader import Reader
+from search.versions import versions_here
+
+SECONDS_AFTER_INTERRUPTION = 5.0
 
 
 @dataclass(frozen=True)
@@ -36,28 +49,6 @@ class Outcome:
     problem: Problem
     tracking_uri: str
     interrupted: bool
-
-
-@dataclass(frozen=True)
-class _Recorder:
-    """What the conductor needs of a `Tracker`, for one search."""
-
-    tracker: Tracker
-    search_name: str
-    search_run_id: str
-
-    def start(self, kind: Kind, number: int, config: Config, confirms: str | None) -> str:
-        return self.tracker.start_trial(
-            config,
-            kind,
-            number,
-            search_name=self.search_name,
-            search_run_id=self.search_run_id,
-            of_run=confirms,
-        )
-
-    def finish(self, run_id: str, state: State, reason: str, summaries: dict[str, float]) -> None:
-        self.tracker.finish_trial(run_id, state, reason, summaries)
 
 
 def start(
@@ -89,11 +80,16 @@ def start(
     problem, distribution = load_problem(spec, data)
     check_fits(spec, problem, distribution)
     resolved = spec.resolved() | {"name": name}
-    with folder.locked(), _ray(tracker, name, problem, console):
-        run_id = tracker.start_search(problem, name, resolved, spec.seed)
-        record = SearchRecord(resolved, run_id, mask(tracking_uri, tracking_uri), data)
+    with folder.locked(), _ray(name, problem, console):
+        spec = _on_what_there_is(spec)
+        # Noted first: whoever is cut off before the store answers can go on with this search.
+        record = SearchRecord(resolved, "", mask(tracking_uri, tracking_uri), data)
         folder.write(record)
-        return _drive(spec, folder, record, tracker, console, began)
+        run_id = tracker.start_search(problem, name, resolved, spec.seed)
+        record = replace(record, run_id=run_id)
+        folder.write(record)
+        runs = SearchRuns(tracker, name, run_id, None)
+        return _drive(spec, folder, record, runs, console, began)
 
 
 def resume(
@@ -121,93 +117,116 @@ def resume(
                 f"{name}: has ended; see it with: metasweep leaderboard {name}, "
                 "or start another with --name"
             )
-        uri = tracking_uri or record.tracking_uri
-        if MASK in uri:
-            raise UserError(f"--tracking-uri: {uri}: give it again, with its password")
+        uri = store_of(record, tracking_uri)
         spec = parse_spec(record.spec)
         if time_limit is not None:
             elapsed = record.elapsed
             budget = spec.budget.model_copy(update={"time_limit": elapsed + time_limit})
             spec = spec.model_copy(update={"budget": budget})
-        record = SearchRecord(
-            record.spec, record.run_id, record.tracking_uri, data or record.data, record.elapsed
-        )
+        record = replace(record, data=data or record.data)
         tracker = Tracker(uri, storage.expanduser().absolute() / "artifacts")
-        Reader(uri)
         problem, _ = load_problem(spec, record.data)
-        with _ray(tracker, name, problem, console):
-            return _drive(spec, folder, record, tracker, console, began)
+        reader = Reader(uri)
+        if not record.run_id:
+            found = reader.find_search(name)
+            run_id = found or tracker.start_search(problem, name, record.spec, spec.seed)
+            record = replace(record, run_id=run_id)
+        folder.write(record)
+        runs = SearchRuns(tracker, name, record.run_id, runs_by_name(reader.trials(name)))
+        with _ray(name, problem, console):
+            return _drive(_on_what_there_is(spec), folder, record, runs, console, began)
 
 
 @contextmanager
-def _ray(tracker: Tracker, name: str, problem: Problem, console: Console) -> Iterator[None]:
+def _ray(name: str, problem: Problem, console: Console) -> Iterator[None]:
     """Start Ray, or connect to the cluster, before anything is recorded; leave it at the end."""
     console.print(f"[dim]starting Ray for search {name} on {problem.name} ...[/dim]")
     try:
         start_ray()
-        refuse_local_store(tracker.uri)
         yield
     finally:
         stop_ray()
+
+
+def _on_what_there_is(spec: Spec) -> Spec:
+    """Return the specification for a machine without a GPU where `auto` finds none."""
+    if spec.resources.gpu != "auto" or is_elastic() or room().gpu:
+        return spec
+    return spec.model_copy(update={"resources": spec.resources.model_copy(update={"gpu": 0.0})})
 
 
 def _drive(
     spec: Spec,
     folder: SearchFolder,
     record: SearchRecord,
-    tracker: Tracker,
+    runs: SearchRuns,
     console: Console,
     began: float,
 ) -> Outcome:
+    patience = store_patience()
     problem, distribution = load_problem(spec, record.data)
-    study = SearchStudy(
-        folder.name,
-        folder.study_url(spec.study_url),
-        problem.direction,
-        Halving(spec.first_rung, spec.budget.reduction_factor),
-        spec.seed,
-    )
-    space = spec.search_space()
-    for network in spec.networks:
-        for algorithm in spec.algorithms:
-            study.enqueue(space.defaults(algorithm, network))
-            if spec.recipes:
-                for parameters in space.points(algorithm, network).values():
-                    study.enqueue(parameters, reference=False)
-    resources = Resources(spec.resources.cpu, spec.resources.gpu)
+    resources = Resources(spec.resources.cpu, spec.resources.gpu, spec.resources.memory_gb)
+    fitting = room_for(resources)
+    expected = _expected(folder, record, runs.tracker.uri, folder.study_url(spec.study_url))
+    check_nodes(expected)
+    study = open_study(spec, folder, problem)
+    enqueue(spec, study)
     limit = spec.budget.time_limit
     left = None if limit is None else max(0.0, limit - record.elapsed)
+    recorder = BackgroundRecorder(runs)
     try:
         plan = Plan(
             trials=spec.budget.trials,
             seconds=left,
             best=spec.confirmation.best,
             seeds=spec.confirmation.seeds,
-            concurrency=room_for(resources) if spec.concurrency == "auto" else spec.concurrency,
+            concurrency=fitting if spec.concurrency == "auto" else spec.concurrency,
         )
         display = LiveDisplay(console, problem, plan.trials, plan.seconds, began)
         conductor = Conductor(
             plan,
             study,
-            _Recorder(tracker, folder.name, record.run_id),
+            recorder,
             display,
             folder.trials,
             sampler_of(spec, problem, distribution),
             time.monotonic,
             began,
         )
-        settle(folder, study, tracker)
         with display:
             try:
-                drive(conductor, resources, folder.path, tracker.uri, record.data)
+                drive(conductor, resources, runs.tracker.uri, expected, spec.budget.trial_timeout)
             finally:
                 folder.spent(record.elapsed + time.monotonic() - began, "RUNNING")
         if conductor.interrupted:
-            return Outcome(folder.name, problem, tracker.uri, interrupted=True)
-        settle(folder, study, tracker)
-        write_results(folder, record.run_id, study, tracker)
+            recorder.close(SECONDS_AFTER_INTERRUPTION)
+        if conductor.blocked:
+            raise FailedError(
+                f"{conductor.blocked}\nThe search is interrupted, and nothing is lost. Then go on "
+                f"with:  metasweep resume {folder.name}"
+            )
+        if conductor.interrupted:
+            return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
     except KeyboardInterrupt:
         # Before the first trial or after the last one: all of it is kept, and can be gone on with.
-        return Outcome(folder.name, problem, tracker.uri, interrupted=True)
-    folder.spent(record.elapsed + time.monotonic() - began, "COMPLETE")
-    return Outcome(folder.name, problem, tracker.uri, interrupted=False)
+        return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
+    folder.spent(record.elapsed + time.monotonic() - began, UNSENT)
+    recorder.close(patience)
+    try:
+        conclude(folder, study, runs)
+    except KeyboardInterrupt:
+        return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
+    return Outcome(folder.name, problem, runs.tracker.uri, interrupted=False)
+
+
+def _expected(
+    folder: SearchFolder, record: SearchRecord, tracking_uri: str, study_url: str
+) -> Expected:
+    return Expected(
+        node=own_node(),
+        folder=str(folder.path),
+        run_id=record.run_id,
+        data=record.data,
+        versions=versions_here(),
+        file_stores=file_stores(tracking_uri, study_url),
+    )

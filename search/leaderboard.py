@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 
 from search.config import Config, Metric
 from search.errors import FailedError, UserError
+from search.failures import failed, stopped
 from search.flatten import differences
 from search.records import Interval, interval
 from search.run_params import from_params
@@ -108,11 +110,49 @@ def leaderboard(
         & (frame["problem_hash"] == problem_hash)
         & np.isfinite(frame["test_mean"])
     ]
+    again = {str(run_id): runs for run_id, runs in confirmations.groupby("of_run")}
     entries = [
-        _entry(rank, row, confirmations[confirmations["of_run"] == row["run_id"]], test_values)
-        for rank, (_, row) in enumerate(rows.iterrows(), start=1)
+        _entry(rank, row, again.get(row["run_id"]), test_values)
+        for rank, row in enumerate(rows.to_dict("records"), start=1)
     ]
     return pd.DataFrame(entries, columns=list(COLUMNS))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the trials of one problem stand.
+
+    ranked: columns as in `COLUMNS`, best first. failed: columns as in `search.failures.COLUMNS`.
+    stopped: how many trials the search itself stopped before their end.
+    """
+
+    ranked: pd.DataFrame
+    failed: pd.DataFrame
+    stopped: int
+
+
+def standing(
+    frame: pd.DataFrame,
+    name: str,
+    test_values: TestValues | None = None,
+    top: int | None = None,
+    *,
+    ranking_needed: bool = True,
+) -> Standing:
+    """Rank the finished trials of a search or a problem, and list the failed ones beside them.
+
+    frame: from `search.tracking_reader.Reader.trials`. name: NAME or NAME@HASH.
+    test_values, top: as for `leaderboard`; `top` leaves the failed ones whole.
+    ranking_needed: raise FailedError when no trial has finished; else the ranking is empty then.
+    Raises UserError for several problems.
+    """
+    bare, prefix = split_name(name)
+    if _ranked(frame).empty and not ranking_needed:
+        nothing = pd.DataFrame(columns=list(COLUMNS))
+        return Standing(nothing, failed(frame, prefix), stopped(frame, prefix))
+    problem_hash = choose_problem(frame, bare, prefix)
+    ranked = leaderboard(frame, problem_hash, test_values, top)
+    return Standing(ranked, failed(frame, problem_hash), stopped(frame, problem_hash))
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
@@ -135,15 +175,20 @@ def _nothing_to_rank(frame: pd.DataFrame, name: str) -> str:
     if not found:
         return f"{name}: no trial was started yet"
     advice = "wait for the running ones" if "RUNNING" in counts else "give a larger budget"
+    if len(failed(frame)):
+        advice += f", or see why: metasweep leaderboard {name} --failed"
     return f"{name}: no trial has finished, so there is nothing to rank ({found}); {advice}"
 
 
 def _entry(
-    rank: int, row: pd.Series, confirmations: pd.DataFrame, test_values: TestValues | None
+    rank: int,
+    row: Mapping[Hashable, Any],
+    confirmations: pd.DataFrame | None,
+    test_values: TestValues | None,
 ) -> dict[str, Any]:
     config = from_params(row["params"])
     metric = config.problem.metric
-    entry = {name: row[name] for name in COLUMNS if name in row.index}
+    entry = {name: row[name] for name in COLUMNS if name in row}
     entry |= {
         "rank": rank,
         "inner_steps": inner_steps(config),
@@ -151,9 +196,9 @@ def _entry(
         "parameters": parameters(config),
         "episodes": int(row["episodes"]),
         "seconds_per_1000": 1000 * row["train_seconds"] / (row["episodes"] * config.seeds),
-        "confirmed": len(confirmations) > 0,
+        "confirmed": confirmations is not None,
     }
-    if len(confirmations):
+    if confirmations is not None:
         test = _confirmed(confirmations, metric, test_values)
         entry["test_mean"] = test.mean
         entry["test_ci95_low"], entry["test_ci95_high"] = test.ci95_low, test.ci95_high

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from search import table_text
 from spaces.composed import described
 
 COMPOSED = "composed"
+JSON_FORMAT = "metasweep-leaderboard-2"
 
 FOOTNOTE = (
     "Ranked by the mean over the same fixed meta-validation episodes. ± is half of a 95 % interval "
@@ -44,62 +48,68 @@ LARGE = 1e6
 
 def print_table(board: pd.DataFrame, console: Console) -> None:
     """Print a table; in a narrow terminal without the columns that can best be spared."""
-    unlimited = console.options.update(max_width=1000)
-    for spared in range(len(SPARED_IN_NARROW) + 1):
-        table = to_table(board, SPARED_IN_NARROW[:spared])
-        if console.measure(table, options=unlimited).maximum <= console.width:
-            break
-    console.print(table)
+    console.print(_table(board, console))
     parts = _parts(board)
     if any(parts):
         console.print("What the composed ones are made of, where not as MAML:", highlight=False)
         for rank, part in zip(board["rank"], parts, strict=True):
             if part:
-                console.print(f" {rank:>4} {part}", highlight=False, soft_wrap=True)
+                console.print(f" {rank:>4} {part}", highlight=False, markup=False, soft_wrap=True)
         console.print()
     console.print(FOOTNOTE, style="dim", highlight=False)
 
 
-def to_table(board: pd.DataFrame, without: Collection[str] = ()) -> Table:
-    """Return a table for rich, without the columns of these headings."""
+def _table(board: pd.DataFrame, console: Console) -> Table:
+    """Return a table for rich, with the columns that there is room for."""
+    rows = _cells(board)
+    columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
+    widths = {name: max(map(cell_len, (name, *cells))) for name, cells in columns.items()}
+    spared = 0
+    while _width(widths) > console.width and spared < len(SPARED_IN_NARROW):
+        del widths[SPARED_IN_NARROW[spared]]
+        spared += 1
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), title=_title(board))
-    shown = [i for i, heading in enumerate(HEADINGS) if heading not in without]
-    for i in shown:
-        left = HEADINGS[i] in ("algorithm", "network")
-        table.add_column(HEADINGS[i], justify="left" if left else "right", no_wrap=True)
-    for row in _cells(board):
-        table.add_row(*(row[i] for i in shown))
+    for name, width in widths.items():
+        left = name in ("algorithm", "network")
+        # With its width given, rich need not measure a thousand rows.
+        table.add_column(name, justify="left" if left else "right", no_wrap=True, width=width)
+    for cells in zip(*(columns[name] for name in widths), strict=True):
+        # As Text: in a string, rich would take "[bold]" for markup.
+        table.add_row(*map(Text, cells))
     return table
+
+
+def _width(widths: Mapping[str, int]) -> int:
+    """Return the width of a table: a blank between two columns and at both sides."""
+    return sum(widths.values()) + len(widths) + 1
 
 
 def to_csv(board: pd.DataFrame) -> str:
     """Return CSV with all columns; `parameters` is JSON in a cell."""
-    return board.assign(parameters=board["parameters"].map(json.dumps)).to_csv(index=False)
+    text = board.assign(parameters=board["parameters"].map(json.dumps))
+    return text.map(table_text.csv).to_csv(index=False)
 
 
-def to_json(board: pd.DataFrame) -> str:
-    """Return a list of objects, best first; a number that is not finite is null."""
-    rows = [{key: _plain(value) for key, value in row.items()} for row in board.to_dict("records")]
-    return json.dumps(rows, indent=2, allow_nan=False) + "\n"
+def to_json(board: pd.DataFrame, failures: pd.DataFrame) -> str:
+    """Return an object with the lists `ranked`, best first, and `failed`, by number of the trial.
+
+    Their entries are objects with all columns; a number that is not finite is null. Up to the first
+    version the document was the list that is `ranked` now.
+    """
+    lists = {"ranked": _rows(board), "failed": _rows(failures)}
+    return json.dumps({"format": JSON_FORMAT, **lists}, indent=2, allow_nan=False) + "\n"
 
 
 def to_markdown(board: pd.DataFrame) -> str:
     """Return a Markdown table with the terminal's columns."""
-    cells, parts, headings = _cells(board), _parts(board), list(HEADINGS)
+    cells = [[row[0], *map(table_text.markdown, row[1:3]), *row[3:]] for row in _cells(board)]
+    parts, headings = [table_text.markdown(part) for part in _parts(board)], list(HEADINGS)
     if any(parts):
         headings.append("parts, where not as maml")
         cells = [[*row, part] for row, part in zip(cells, parts, strict=True)]
     lines = [headings, ["---"] * len(headings), *cells]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     return f"{_title(board)}\n\n{table}\n\n{FOOTNOTE}\n"
-
-
-FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
-    "csv": to_csv,
-    "json": to_json,
-    "markdown": to_markdown,
-}
-"""The formats that are plain text."""
 
 
 def _title(board: pd.DataFrame) -> str:
@@ -120,8 +130,8 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
     return [
         [
             str(row["rank"]),
-            row["algorithm"],
-            row["network"],
+            table_text.one_line(row["algorithm"]),
+            table_text.one_line(row["network"]),
             str(row["inner_steps"]),
             _with_half(row, "validation", scale),
             _with_half(row, "test", scale) + ("*" if row["confirmed"] else " "),
@@ -165,6 +175,12 @@ def _short(value: float) -> str:
 def _parameter(parameters: Mapping[str, Any], name: str) -> str:
     values = [value for key, value in parameters.items() if key.endswith(f"/{name}")]
     return f"{values[0]:.3g}" if values else "-"
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict("records")
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -35,3 +35,10 @@ def peak_megabytes(device: torch.device) -> float:
                 return int(line.split()[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def device_megabytes(device: torch.device) -> float | None:
+    """Return the memory of a device in MB; None for a CPU, whose memory others share."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.get_device_properties(device).total_memory / 1e6

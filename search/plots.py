@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import warnings
 from dataclasses import dataclass, field
@@ -92,7 +93,9 @@ def parameter_importance(study: optuna.Study) -> go.Figure | str:
     if not importances:
         return "the finished trials have no parameter that tells them apart"
     shown = dict(list(importances.items())[:IMPORTANCES_SHOWN])
-    figure = go.Figure(go.Bar(x=list(shown.values()), y=list(shown), orientation="h"))
+    # Plotly reads tags in labels, such as links; a name may come from anyone's package.
+    labels = [html.escape(name, quote=False) for name in shown]
+    figure = go.Figure(go.Bar(x=list(shown.values()), y=labels, orientation="h"))
     return figure.update_layout(
         title=f"Parameter importance, over {finished} finished trials",
         xaxis_title="share of the importance",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter
 
@@ -17,13 +18,29 @@ from search.jobs import Job, Progress
 from search.study import State
 
 LINES = 8
+ROWS = 12
+"""Of what runs: a cluster may run hundreds."""
+
+MARK = "| "
+"""Before each line of the table where there is no terminal, so that whoever reads the log knows it.
+"""
+
+SUMMARY = re.compile(r"^(?:\| )?(\d+(?: / \d+)? trials)(?:.*; best (\S+ \S+) by )?", re.MULTILINE)
+"""What a log says from time to time: how many trials have ended, and the best value."""
+
+FIRST_TABLE, NEXT_TABLE = 5.0, 30.0
+"""Seconds, where there is no terminal."""
+
 HALVED = "pruned by successive halving"
 """Ordinary enough to go without saying."""
 COLORS = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 
 class LiveDisplay:
-    """Shows what runs, what ended and what is best; a line per ended job without a terminal."""
+    """Shows what runs, what ended and what is best.
+
+    Without a terminal: a line per ended job, and all of it from time to time.
+    """
 
     def __init__(
         self,
@@ -43,6 +60,7 @@ class LiveDisplay:
         self._confirmed = 0
         self._recent: list[Text] = []
         self._best: tuple[float, Job] | None = None
+        self._next_table = began + FIRST_TABLE
         # `began` is a time.monotonic() of before the display, so that start-up is seen to count.
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
 
@@ -54,14 +72,20 @@ class LiveDisplay:
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
             self._live.stop()
+        else:
+            self._console.print(self._summary(), soft_wrap=True)
 
     def started(self, job: Job) -> None:
         """Show a job as running."""
         self._running[job.name] = (job, None)
 
     def told(self, job: Job, progress: Progress) -> None:
-        """Show how far a job is."""
+        """Show how far a job is, and once what it waits for."""
+        _, before = self._running.get(job.name, (job, None))
         self._running[job.name] = (job, progress)
+        if progress.reason and not progress.ended and (not before or not before.reason):
+            self._say(Text(f"{self._elapsed():6.0f}s  {job.name:<26}{progress.reason}"))
+        self._print_table()
 
     def ended(self, job: Job, state: State, progress: Progress, reason: str) -> None:
         """Show what a job ended as."""
@@ -72,10 +96,27 @@ class LiveDisplay:
             self._counts[state] += 1
             if state == "COMPLETE" and self._better(progress.value):
                 self._best = (progress.value, job)
-        line = self._line(job, state, progress, reason)
+        self._say(self._line(job, state, progress, reason))
+        self._print_table()
+
+    def _say(self, line: Text) -> None:
         self._recent = [*self._recent, line][-LINES:]
         if not self._console.is_terminal:
             self._console.print(line, soft_wrap=True)
+
+    def _print_table(self) -> None:
+        """Print what runs and a summary, where there is no terminal and it is time to."""
+        now = time.monotonic()
+        if self._console.is_terminal or now < self._next_table:
+            return
+        self._next_table = now + NEXT_TABLE
+        with self._console.capture() as captured:
+            self._console.print(self._table(), self._summary(), soft_wrap=True)
+        for line in captured.get().splitlines():
+            self._console.print(Text(f"{MARK}{line.strip()}"), soft_wrap=True)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
 
     def _better(self, value: float) -> bool:
         if self._best is None:
@@ -85,7 +126,7 @@ class LiveDisplay:
 
     def _line(self, job: Job, state: State, progress: Progress, reason: str) -> Text:
         shown = "" if math.isnan(progress.value) else f"{progress.value:.4g}"
-        line = Text(f"{time.monotonic() - self._began:6.0f}s  ", no_wrap=True, overflow="ellipsis")
+        line = Text(f"{self._elapsed():6.0f}s  ", no_wrap=True, overflow="ellipsis")
         line.append(f"{job.name:<26}", style="dim" if state != "COMPLETE" else "")
         line.append(f"{job.config.algorithm:<9} {job.config.network:<5} ")
         line.append(f"{state:<9}", style=COLORS[state])
@@ -95,10 +136,14 @@ class LiveDisplay:
         return line
 
     def _render(self) -> RenderableType:
+        return Group(*self._recent, Text(), self._table(), Text(), self._summary(), self._bar())
+
+    def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for column in ("running", "algorithm", "network", "episodes", self._problem.metric):
             table.add_column(column)
-        for job, progress in list(self._running.values()):
+        running = list(self._running.values())
+        for job, progress in running[:ROWS]:
             seen = progress.episodes if progress else 0
             last = progress.history[-1]["value"] if progress and progress.history else math.nan
             table.add_row(
@@ -108,7 +153,9 @@ class LiveDisplay:
                 f"{seen:,} / {job.config.episodes:,}",
                 "" if math.isnan(last) else f"{last:.4g}",
             )
-        return Group(*self._recent, Text(), table, Text(), self._summary(), self._bar())
+        if len(running) > ROWS:
+            table.add_row(f"and {len(running) - ROWS} more")
+        return table
 
     def _summary(self) -> Text:
         done = sum(self._counts.values())
@@ -124,7 +171,7 @@ class LiveDisplay:
         return line
 
     def _bar(self) -> ProgressBar:
-        elapsed = time.monotonic() - self._began
+        elapsed = self._elapsed()
         shares = [sum(self._counts.values()) / self._trials] if self._trials else []
         shares += [elapsed / self._seconds] if self._seconds else []
         return ProgressBar(total=1.0, completed=min(max(shares, default=0.0), 1.0), width=60)

@@ -2,71 +2,118 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from algorithms import RecipeError
 from episodes.episode import TaskDistribution
 from networks import NetworkError
+from search.attempts import SupersededError
 from search.config import Config
+from search.disk import PATIENT, StillFullError, Waiting, patiently
 from search.errors import UserError
 from search.jobs import Progress
+from search.memory import device_megabytes
 from search.records import Interval
 from search.training import Report, meta_train
 from search.trial_folder import TrialFolder
+from search.watchdog import where_it_hung
 
 SEAL_SECONDS = 20.0
 RESULT = "result"
+DEATHS = 3
+"""A process that died so often in a row at one place would die there again."""
+
+HUNG = "hung.txt"
+
+
+class Publish(Protocol):
+    """Takes what was sealed, to send it."""
+
+    def __call__(self, folder: TrialFolder, *, ended: bool) -> object:
+        """Send the sealed episodes; `ended` says that no more will come."""
+        ...
 
 
 def run_job(
     config: Config,
     distribution: TaskDistribution,
     folder: TrialFolder,
-    publish: Callable[[TrialFolder], Any],
+    publish: Publish,
     clock: Callable[[], float] = time.monotonic,
+    *,
+    by: str = "",
+    room: int = 1,
+    waiting: Waiting = PATIENT,
 ) -> Iterator[Progress]:
     """Run a configuration in its folder, going on from what is sealed there.
 
     Episodes and checkpoint are sealed together at every rung, at the end, and every 20 seconds in
     between; `publish` then sends what was sealed. A divergence, lack of memory and a failure are
-    told as such, never raised.
+    told as such, never raised; where the disk is full, the job waits, and in the end tells that it
+    is blocked. Raises SupersededError when another process goes on with the job.
+    by: the driver that runs it, which restarts it where its process dies.
+    room: how many times the usual memory there is; episodes run in chunks smaller by as much.
     """
     sealed_at = clock()
     try:
-        snapshot = folder.resume(config)
+        snapshot = yield from patiently(lambda: folder.resume(config, by), folder.path, waiting)
         if snapshot is not None and RESULT in snapshot.state:
-            publish(folder)
+            publish(folder, ended=True)
             yield Progress(**snapshot.state[RESULT])
             return
-        for report in meta_train(config, distribution, snapshot):
-            progress = _progress(report)
+        lost = _lost(folder)
+        if lost:
+            yield Progress("failed", 0, reason=lost)
+            return
+        for report in meta_train(config, distribution, snapshot, room):
+            progress = _progress(report, torch.device(config.device))
             folder.add(report.records)
             if report.phase != "train" or clock() - sealed_at >= SEAL_SECONDS:
                 if progress.ended:
                     report.snapshot.state[RESULT] = _json(progress)
-                folder.seal(report.snapshot, config)
-                publish(folder)
+                seal = functools.partial(folder.seal, report.snapshot, config)
+                yield from patiently(seal, folder.path, waiting)
+                publish(folder, ended=progress.ended)
                 sealed_at = clock()
             yield progress
+    except SupersededError:
+        raise
+    except StillFullError as error:
+        yield Progress("blocked", 0, reason=str(error))
     except Exception as error:
         yield _failure(error, folder.path)
 
 
-def _progress(report: Report) -> Progress:
+def _lost(folder: TrialFolder) -> str:
+    """Return why a job cannot be gone on with, from what its processes left behind."""
+    where = where_it_hung(folder.path / HUNG)
+    if where is not None:
+        return f"hung: it told nothing for the trial_timeout{where}"
+    if folder.in_vain >= DEATHS:
+        return f"its process died {folder.in_vain} times in a row without getting any further"
+    return ""
+
+
+def _progress(report: Report, device: torch.device) -> Progress:
+    numbers = summaries(report)
+    memory = device_megabytes(device)
+    if memory is not None:
+        numbers["device_memory_mb"] = memory
     return Progress(
         phase=report.phase,
         episodes=report.episodes,
         value=report.validation.mean if report.validation else math.nan,
         history=list(report.snapshot.state["history"]),
-        summaries=summaries(report),
+        summaries=numbers,
         reason=report.reason,
     )
 

@@ -64,7 +64,7 @@ def memory_of_a_trial(resources: ResourcesSpec) -> int | None:
     if not resources.gpu:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
         return int(total * min(1.0, resources.cpu / (os.cpu_count() or 1)) * FOR_DERIVATIVES)
-    if not torch.cuda.is_available():
+    if resources.gpu == "auto" or not torch.cuda.is_available():
         return None
     total = torch.cuda.get_device_properties(0).total_memory / 1e6
     return int(total * min(1.0, resources.gpu) * FOR_DERIVATIVES)

@@ -16,9 +16,11 @@ from filelock import FileLock, Timeout
 
 from search.atomic_file import write_atomically
 from search.errors import UserError
+from search.plain_text import NAME, NAME_RULE, cut
 
 MASK = ":***@"
 STUDY_URL_VARIABLE = "METASWEEP_STUDY_URL"
+UNSENT = "UNSENT"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class SearchRecord:
 
     spec: the resolved specification.
     elapsed: seconds spent by the drivers so far.
-    state: "RUNNING" until the search has ended by itself, then "COMPLETE".
+    state: "RUNNING" until all trials have ended, "UNSENT" until the MLflow store holds everything,
+        then "COMPLETE".
     Passwords in addresses are masked.
     """
 
@@ -43,6 +46,9 @@ class SearchFolder:
     """`<storage>/<name>/`."""
 
     def __init__(self, storage: Path, name: str):
+        """Raise UserError for what can be no search's name, and might lead elsewhere as a path."""
+        if not NAME.fullmatch(name):
+            raise UserError(f"{cut(name, 100)}: is no name of a search: {NAME_RULE}")
         self.path = storage.expanduser().absolute() / name
         self.name = name
         self._record_file = self.path / "search.json"

@@ -1,4 +1,4 @@
-"""Brings MLflow up to date with the study, which is the truth about how jobs ended.
+"""Brings MLflow up to date with the study and the jobs' folders, which hold the truth.
 
 A driver may have died between the two, and a tracking server may have been down for a while.
 """
@@ -6,50 +6,81 @@ A driver may have died between the two, and a tracking server may have been down
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 from search.config import Config
-from search.jobs import Job, Progress
+from search.errors import StoreError
+from search.jobs import Job, Progress, trial_name
+from search.ledger import Ledger
+from search.recorder import SearchRuns
 from search.run_job import RESULT
 from search.search_folder import SearchFolder
-from search.study import CONFIG, CONFIRMED, REASON, RUN_ID, SearchStudy, State
-from search.tracking import Tracker
-from search.tracking_reader import Reader
+from search.study import CONFIG, CONFIRMED, REASON, SearchStudy, State
 from search.trial_folder import TrialFolder
 
 
-def settle(folder: SearchFolder, study: SearchStudy, tracker: Tracker) -> None:
-    """Close the MLflow runs of jobs that have ended, and send what they had sealed.
+@dataclass(frozen=True)
+class _Ended:
+    """A job that has ended, how, and why; state None for one that was interrupted."""
 
-    Raises FailedError when the store cannot be read.
+    job: Job
+    confirms: str | None
+    state: State | None
+    reason: str
+
+
+def settle(folder: SearchFolder, study: SearchStudy, runs: SearchRuns) -> int:
+    """Send what jobs have sealed, and close the runs of those that have ended.
+
+    Returns how many jobs there was anything to do for. Raises StoreError when the store does not
+    take it.
     """
-    frame = Reader(tracker.uri).trials(folder.name)
-    left_open = set(frame.loc[frame["state"] == "RUNNING", "run_id"])
-    for job, state, reason in _ended(study):
-        if job.run_id in left_open:
-            kept = TrialFolder(folder.trials / job.name)
-            snapshot = kept.resume(job.config)
-            result = snapshot.state.get(RESULT) if snapshot else None
-            summaries = Progress(**result).summaries if result else {}
-            tracker.publish(job.run_id, kept, job.config)
-            tracker.finish_trial(job.run_id, state, reason, summaries)
+    return sum(_settle(ended, runs) for ended in _jobs(folder, study))
 
 
-def _ended(study: SearchStudy) -> Iterator[tuple[Job, State, str]]:
-    """List jobs that have ended, with how and why, as the study knows them."""
+def _settle(ended: _Ended, runs: SearchRuns) -> bool:
+    job = ended.job
+    run = runs.open(job, ended.confirms)
+    if run.closed and Ledger(Path(job.folder), run.id).is_complete:
+        return False
+    kept = TrialFolder(Path(job.folder))
+    over = ended.state is not None
+    sent = runs.tracker.publish(run.id, kept, job.config, ended=over)
+    if ended.state is not None and not run.closed:
+        numbers = _summaries(kept, job.config)
+        sent &= runs.close(job, ended.confirms, ended.state, ended.reason, numbers)
+    if not sent:
+        raise StoreError(f"{job.name}: the store at {runs.masked_uri} did not take its episodes")
+    return True
+
+
+def _summaries(kept: TrialFolder, config: Config) -> dict[str, float]:
+    snapshot = kept.newest(config)
+    result = snapshot.state.get(RESULT) if snapshot else None
+    return Progress(**result).summaries if result else {}
+
+
+def _jobs(folder: SearchFolder, study: SearchStudy) -> Iterator[_Ended]:
+    """List the jobs that a search has begun, as the study knows them."""
     notes = study.notes()
-    for trial in study.trials("COMPLETE", "PRUNED", "FAIL"):
-        attributes = trial.user_attrs
-        if CONFIG not in attributes or RUN_ID not in attributes:
+    for trial in study.trials("COMPLETE", "PRUNED", "FAIL", "RUNNING"):
+        if CONFIG not in trial.user_attrs:
             continue
-        config = Config.from_dict(attributes[CONFIG])
-        job = Job("trial", trial.number, config, attributes[RUN_ID], "")
-        yield job, cast(State, trial.state.name), attributes.get(REASON, "")
-        for key, state in notes.items():
+        config = Config.from_dict(trial.user_attrs[CONFIG])
+        running = trial.state.name == "RUNNING"
+        state = None if running else cast(State, trial.state.name)
+        job = _placed(Job("trial", trial.number, config, ""), folder)
+        yield _Ended(job, None, state, trial.user_attrs.get(REASON, ""))
+        for key, ended in notes.items():
             kind, _, rest = key.partition("/")
             number, _, seed = rest.partition("/")
             if kind == CONFIRMED and int(number) == trial.number:
                 again = replace(config, seed=int(seed), rungs=())
-                run_id = notes[f"{RUN_ID}/{rest}"]
-                yield Job("confirmation", trial.number, again, run_id, ""), state, ""
+                confirmation = _placed(Job("confirmation", trial.number, again, ""), folder)
+                yield _Ended(confirmation, trial_name(trial.number), ended, "")
+
+
+def _placed(job: Job, folder: SearchFolder) -> Job:
+    return replace(job, folder=str(folder.trials / job.name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,28 @@ from episodes import TASKS, Task
 from search import spec_errors
 from search.config import Problem
 from search.errors import UserError
+from search.masking import masked
 from search.spec_sections import (
     Algorithms,
     BudgetSpec,
     Concurrency,
     ConfirmationSpec,
-    Count,
+    Description,
     Name,
     Networks,
     ProblemSpec,
     ResourcesSpec,
     Section,
     Seed,
+    Seeds,
 )
 from search.spec_source import read_source, ready_made_names, set_values
 from spaces.errors import SpaceError, nearest
 from spaces.networks import IMAGE_NETWORKS
 from spaces.parameter import Parameter, parse
 from spaces.search_space import SearchSpace
+
+MOST_OPTIONS = 1_000
 
 
 class Spec(Section):
@@ -44,7 +47,7 @@ class Spec(Section):
     """
 
     name: Name
-    description: str = ""
+    description: Description = ""
     problem: ProblemSpec
     algorithms: Algorithms
     networks: Networks
@@ -52,7 +55,7 @@ class Spec(Section):
     budget: BudgetSpec
     confirmation: ConfirmationSpec = ConfirmationSpec()
     seed: Seed = 0
-    seeds: Count = 1
+    seeds: Seeds = 1
     recipes: bool = True
     concurrency: Concurrency = "auto"
     resources: ResourcesSpec = ResourcesSpec()
@@ -115,7 +118,7 @@ class Spec(Section):
         parameters = self.search_space().parameters
         content["space"] = {name: value.to_yaml() for name, value in parameters.items()}
         if self.study_url:
-            content["study_url"] = _masked(self.study_url)
+            content["study_url"] = masked(self.study_url)
         return content
 
     @property
@@ -166,6 +169,9 @@ class Spec(Section):
         problems = []
         overrides: dict[str, Parameter] = {}
         for name, value in self.space.items():
+            if isinstance(value, list) and len(value) > MOST_OPTIONS:
+                problems.append(f"space.{name}: {len(value)} options: give at most {MOST_OPTIONS}")
+                continue
             try:
                 overrides[name] = parse(value)
             except SpaceError as error:
@@ -175,12 +181,6 @@ class Spec(Section):
         except SpaceError as error:
             problems += [f"space.{line}" for line in str(error).splitlines()]
         return problems
-
-
-def _masked(url: str) -> str:
-    """Replace a password, whether before the host or as a parameter of the connection."""
-    url = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)
 
 
 def parse_spec(content: Mapping[str, Any]) -> Spec:

@@ -7,7 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from search.masking import masked
+from search.plain_text import cut, visible
 from spaces.errors import nearest
+
+LINES_SHOWN = 20
+LINE_CHARACTERS = 1000
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -23,8 +28,13 @@ _EXPECTED = {
 
 
 def lines(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return one line a problem; `model` is what was being validated."""
-    return [_line(details, model) for details in error.errors(include_url=False)]
+    """Return one line a problem, at most 20; `model` is what was being validated."""
+    found: list[str] = []
+    for details in error.errors(include_url=False):
+        found += _line(details, model).splitlines()
+    more = len(found) - LINES_SHOWN
+    shown = [cut(visible(masked(line)), LINE_CHARACTERS) for line in found[:LINES_SHOWN]]
+    return [*shown, f"and {more} more"] if more > 0 else shown
 
 
 def _line(details: Any, model: type[BaseModel]) -> str:
@@ -38,17 +48,23 @@ def _line(details: Any, model: type[BaseModel]) -> str:
         return f"{key}: unknown key: {nearest(str(location[-1]), known)}"
     if kind == "missing":
         return f"{key}: missing: a specification must have it"
+    if kind == "string_too_long":
+        return f"{key}: {value}: must have at most {details['ctx']['max_length']} characters"
     if kind == "value_error":
         return f"{key}: {value}: {details['ctx']['error']}"
     if kind == "greater_than_equal":
         return f"{key}: {value}: must be at least {details['ctx']['ge']}"
     if kind == "less_than_equal":
-        return f"{key}: {value}: must be at most {details['ctx']['le']}"
+        return f"{key}: {value}: must be at most {_number(details['ctx']['le'])}"
     if kind == "greater_than":
         return f"{key}: {value}: must be above {details['ctx']['gt']:g}"
     if kind in _EXPECTED:
         return f"{key}: {value}: must be {_EXPECTED[kind]}"
     return f"{key}: {value}: {details['msg']}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value % 1 == 0 else str(value)
 
 
 def _section(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel]:
@@ -65,4 +81,4 @@ def _shown(value: object) -> str:
     if value is None:
         return "null"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return cut(masked(text), 60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -12,9 +11,14 @@ from typing import Any
 import yaml
 
 from search.errors import UserError
+from search.plain_text import cut, visible
+from search.read_file import UnreadableError, read_text, size_text
+from search.yaml_loader import PlainLoader
 from spaces.errors import nearest
 
-LARGEST = 1 << 20
+LARGEST = 1 << 18
+PROBLEM_CHARACTERS = 500
+LONGEST_KEY = 1000
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -44,18 +48,17 @@ def read_source(source: str | Path) -> dict[str, Any]:
 def parse_yaml(text: str, origin: str) -> Any:
     """Read YAML into plain values; nothing in it is executed.
 
-    Raises UserError, naming `origin` and the line, for what is not YAML, a key given twice, an
-    alias (a few can stand for gigabytes), and more than 1 MiB.
+    Raises UserError, naming `origin` and the line, for what is not YAML, is not plain (see
+    `search.yaml_loader`), and for more than 256 KiB.
     """
-    if len(text.encode()) > LARGEST:
-        raise UserError(f"{origin}: larger than 1 MiB, which no specification is")
+    if len(text) > LARGEST or len(text.encode(errors="replace")) > LARGEST:
+        raise UserError(f"{origin}: larger than {size_text(LARGEST)}")
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=PlainLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{origin}{line}: not valid YAML: {error.problem}") from None
-    except RecursionError:
-        raise UserError(f"{origin}: nested too deeply") from None
+        problem = cut(visible(str(error.problem)), PROBLEM_CHARACTERS)
+        raise UserError(f"{origin}{line}: not valid YAML: {problem}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{origin}: not valid YAML: {str(error).splitlines()[0]}") from None
 
@@ -63,6 +66,8 @@ def parse_yaml(text: str, origin: str) -> Any:
 def set_values(content: dict[str, Any], overrides: Mapping[str, str]) -> None:
     """Set values, written as YAML, at dotted keys such as `budget.trials`. Raises UserError."""
     for key, text in overrides.items():
+        if len(key) > LONGEST_KEY or key != visible(key):
+            raise UserError(f"--set: {cut(visible(key), 60)!r}: is no key of a specification")
         # Names in `space` may hold dots: `space.my_package.learners:my_maml/inner_lr`.
         space, _, name = key.partition(".")
         *sections, last = [space, name] if space == "space" and name else key.split(".")
@@ -79,16 +84,12 @@ def set_values(content: dict[str, Any], overrides: Mapping[str, str]) -> None:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST:
-            raise UserError(f"{path}: larger than 1 MiB, which no specification is")
-        return path.read_text(encoding="utf-8")
+        return read_text(path, LARGEST)
     except FileNotFoundError:
         known = ", ".join(ready_made_names())
         raise UserError(f"{path}: no such file; ready-made searches: {known}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnreadableError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _read_ready_made(name: str) -> str:
@@ -97,27 +98,3 @@ def _read_ready_made(name: str) -> str:
         raise UserError(f"{name}: no ready-made search of that name: {nearest(name, known)}")
     folder: Traversable = resources.files("spaces")
     return folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values only, as of YAML 1.2 for numbers: `1e-3` is one."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                problem = f"{key.value} is given twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
-from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
-from search.errors import UserError
+from search.study_database import PATIENT, Patience, StudyDatabase
+from search.study_storage import Recent, StudyStorage
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 REFERENCE = "reference"
 RUN_ID, CONFIG, REASON, CONFIRMED = "run_id", "config", "reason", "confirmed"
+
+SEEN_BEST, SEEN_NEWEST = 25, 500
+"""Finished trials that suggestions rest on. TPE never calls more than 25 of them good."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +36,33 @@ class Halving:
 class SearchStudy:
     """One search's study. Every change is written to its database before the call returns."""
 
-    def __init__(self, name: str, url: str, direction: str, halving: Halving, seed: int):
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        direction: str,
+        halving: Halving,
+        seed: int,
+        patience: Patience = PATIENT,
+    ):
+        """Open a study, or begin it. Raises UserError where its database cannot be opened."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._storage = StudyStorage(name, StudyDatabase(name, url, direction, patience))
         pruner = optuna.pruners.SuccessiveHalvingPruner(
             min_resource=halving.first_rung, reduction_factor=halving.reduction_factor
         )
-        try:
-            self.study = optuna.create_study(
-                study_name=name,
-                storage=url,
-                direction=direction,
-                pruner=pruner,
-                load_if_exists=True,
-            )
-        except (SQLAlchemyError, OptunaError, ImportError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"study: cannot open the Optuna database: {reason}") from error
+        self.study = optuna.load_study(study_name=name, storage=self._storage, pruner=pruner)
         # A resumed search draws new numbers: with those of its beginning it would repeat trials.
         trials = len(self.study.get_trials(deepcopy=False))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.study.sampler = optuna.samplers.TPESampler(
+            sampler = optuna.samplers.TPESampler(
                 multivariate=True, group=True, constant_liar=True, seed=seed + trials
             )
+        self._ranked: list[FrozenTrial] | None = None
+        self._recent = Recent(self._storage, best=SEEN_BEST, newest=SEEN_NEWEST)
+        self._asking = optuna.load_study(study_name=name, storage=self._recent, sampler=sampler)
+        self._recent.look(self.best(SEEN_BEST))
 
     def enqueue(self, parameters: dict[str, Any], reference: bool = True) -> None:
         """Have these parameters tried before any sampled ones.
@@ -66,16 +73,21 @@ class SearchStudy:
         self.study.enqueue_trial(parameters, user_attrs=attributes, skip_if_exists=True)
 
     def ask(self) -> optuna.Trial:
-        """Return a new trial to suggest parameters for."""
-        return self.study.ask()
+        """Return a new trial to suggest parameters for.
+
+        It is written to the database with the first thing that is attached to it.
+        """
+        self._recent.look(self.best(SEEN_BEST))
+        return self._asking.ask()
 
     def annotate(self, number: int, key: str, value: Any) -> None:
         """Attach a JSON value to a running trial; Optuna refuses to change a finished one."""
-        self.handle(number).set_user_attr(key, value)
+        # As it would be read after a restart: a tuple has become a list.
+        self._storage.set_trial_user_attr(number, key, json.loads(json.dumps(value)))
 
     def note(self, key: str, value: Any) -> None:
         """Attach a JSON value to the study."""
-        self.study.set_user_attr(key, value)
+        self.study.set_user_attr(key, json.loads(json.dumps(value)))
 
     def notes(self) -> dict[str, Any]:
         """Return what was attached to the study."""
@@ -86,7 +98,7 @@ class SearchStudy:
 
         References are not: a leaderboard shows what was published beside what was found.
         """
-        trial = self.handle(number)
+        trial = optuna.Trial(self.study, number)
         trial.report(value, episodes)
         return trial.should_prune() and REFERENCE not in trial.user_attrs
 
@@ -100,6 +112,7 @@ class SearchStudy:
         complete = state == "COMPLETE"
         if complete and (value is None or not math.isfinite(value)):
             raise ValueError(f"trial {number} completed with {value}")
+        self._ranked = None
         self.study.tell(number, value if complete else None, TrialState[state])
 
     def trials(self, *states: str) -> list[FrozenTrial]:
@@ -109,13 +122,15 @@ class SearchStudy:
 
     def best(self, count: int) -> list[FrozenTrial]:
         """Return the best COMPLETE trials with a finite value, best first."""
-        finite = [
-            trial
-            for trial in self.trials("COMPLETE")
-            if trial.value is not None and math.isfinite(trial.value)
-        ]
-        sign = -1 if self.study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
-        return sorted(finite, key=lambda trial: sign * float(trial.value or 0))[:count]
+        if self._ranked is None:
+            finite = [
+                trial
+                for trial in self.trials("COMPLETE")
+                if trial.value is not None and math.isfinite(trial.value)
+            ]
+            sign = -1 if self.study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
+            self._ranked = sorted(finite, key=lambda trial: sign * float(trial.value or 0))
+        return self._ranked[:count]
 
     def attributes(self, number: int) -> dict[str, Any]:
         """Return what was attached to a trial."""
@@ -126,8 +141,12 @@ class SearchStudy:
         return dict(self._frozen(number).intermediate_values)
 
     def handle(self, number: int) -> optuna.Trial:
-        """Return a running trial, whichever process asked for it."""
-        return optuna.Trial(self.study, self._frozen(number)._trial_id)
+        """Return a running trial to suggest parameters for, whichever process asked for it."""
+        return optuna.Trial(self._asking, number)
+
+    def close(self) -> None:
+        """Leave the database."""
+        self._storage.close()
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self.study.get_trials(deepcopy=False)[number]
+        return self._storage.get_trial(number)

@@ -16,13 +16,13 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from search import episode_table, provenance
-from search.atomic_file import write_atomically
 from search.config import Config, Problem
 from search.episode_metrics import Row, episode_metrics
 from search.errors import FailedError, UserError
+from search.ledger import Ledger
 from search.run_params import to_params
 from search.tracking_client import connect, explained, is_server, mask, resolve_uri
-from search.tracking_reader import find_search
+from search.tracking_reader import SHARD_LIST, find_search
 from search.trial_folder import TrialFolder
 
 Kind = Literal["trial", "confirmation", "train"]
@@ -49,6 +49,7 @@ class Tracker:
         self.uri = resolve_uri(uri)
         self._artifact_root = artifact_root
         self._connected: MlflowClient | None = None
+        self._start_times: dict[str, int] = {}
 
     @property
     def _client(self) -> MlflowClient:
@@ -115,27 +116,37 @@ class Tracker:
             self._client.log_dict(run_id, config.to_dict(), "config.json")
         return run_id
 
-    def publish(self, run_id: str, folder: TrialFolder, config: Config) -> bool:
+    def publish(
+        self, run_id: str, folder: TrialFolder, config: Config, *, ended: bool = False
+    ) -> bool:
         """Send the sealed episodes that were not sent yet; return whether all of them are there.
 
         Sending the same shard again leaves no second trace: time stamps are the start of the run
         plus the step in milliseconds, and MLflow drops rows that are equal in everything.
+        ended: whether these are the last ones.
         """
-        ledger = folder.path / "published.json"
-        published = json.loads(ledger.read_text()) if ledger.exists() else {}
-        sent: dict[str, str] = published.get(run_id, {})
+        ledger = Ledger(folder.path, run_id)
         try:
-            for shard in folder.shards:
-                if sent.get(shard.name) == shard.sha256:
-                    continue
-                path = folder.shard_path(shard)
-                rows = episode_metrics(episode_table.read([path]), config)
-                with explained(self.uri):
-                    self._log_metrics(run_id, rows)
-                    self._client.log_artifact(run_id, str(path), "episodes")
-                sent[shard.name] = shard.sha256
-                write_atomically(ledger, json.dumps({run_id: sent}).encode())
-        except FailedError as error:
+            with ledger.locked():
+                for shard in folder.shards:
+                    if ledger.has(shard):
+                        continue
+                    path = folder.shard_path(shard)
+                    rows = episode_metrics(episode_table.read([path]), config)
+                    with explained(self.uri):
+                        self._log_metrics(run_id, rows)
+                        self._client.log_artifact(run_id, str(path), "episodes")
+                    ledger.add(shard)
+                names = [shard.name for shard in folder.shards]
+                if names != ledger.listed:
+                    # A trial that had to go back leaves shards there that count no more.
+                    with explained(self.uri):
+                        self._client.log_dict(run_id, {"shards": names}, SHARD_LIST)
+                    ledger.set_listed(names)
+                if ended:
+                    ledger.complete()
+        except (FailedError, OSError) as error:
+            # OSError: the disk is full, or another process took the trial over and its files away.
             log.warning("%s\nThe episodes stay in %s and are sent later.", error, folder.path)
             return False
         return True
@@ -199,7 +210,9 @@ class Tracker:
         return experiment.experiment_id
 
     def _log_metrics(self, run_id: str, rows: Iterable[Row]) -> None:
-        start = self._client.get_run(run_id).info.start_time
+        if run_id not in self._start_times:
+            self._start_times[run_id] = self._client.get_run(run_id).info.start_time
+        start = self._start_times[run_id]
         metrics = (Metric(row.key, row.value, start + row.step, row.step) for row in rows)
         while batch := list(islice(metrics, METRICS_PER_BATCH)):
             self._client.log_batch(run_id, metrics=batch)

@@ -21,7 +21,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 import sqlalchemy
 from mlflow import MlflowClient
 
-from search.errors import FailedError, UserError
+from search.errors import StoreError, UserError
 
 CONNECT_SECONDS = 5
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -67,7 +67,7 @@ def mask(text: str, uri: str) -> str:
 def connect(uri: str) -> MlflowClient:
     """Return a client of a store that was just seen to answer.
 
-    Raises FailedError within seconds when it cannot be reached, naming it (a password is masked)
+    Raises StoreError within seconds when it cannot be reached, naming it (a password is masked)
     and what to do.
     """
     scheme = urlsplit(uri).scheme.partition("+")[0]
@@ -87,7 +87,7 @@ def check(uri: str) -> None:
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Turn what mlflow, its database or its transport raises into a FailedError, masked."""
+    """Turn what mlflow, its database or its transport raises into a StoreError, masked."""
     try:
         yield
     except (UserError, *OUR_MISTAKES):
@@ -95,7 +95,7 @@ def explained(uri: str) -> Iterator[None]:
     except Exception as error:
         # Any other kind: drivers and artifact stores (S3, ...) raise kinds of their own.
         # `from None`: the chained error would print the password again.
-        raise FailedError(
+        raise StoreError(
             f"tracking URI {mask(uri, uri)}: {mask(_gist(error), uri)}\n{_advice(uri)}"
         ) from None
 

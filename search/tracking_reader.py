@@ -19,10 +19,15 @@ from mlflow.entities import Run
 from search import episode_table
 from search.config import Config, Metric
 from search.errors import FailedError, UserError
+from search.garbage import collector_paused
 from search.run_params import from_params
 from search.tracking_client import connect, explained, resolve_uri
+from search.tracking_statistics import keep_statistics
 
 PAGE = 1000
+SHARD_LIST = "episodes/shards.json"
+"""Which parquet artifacts make up a run's table, in order."""
+
 IS_OURS = "tags.`metasweep.problem_hash` LIKE '%'"
 KINDS = ("trial", "confirmation", "train")
 INTERVAL = ("mean", "ci95_low", "ci95_high", "n")
@@ -52,6 +57,7 @@ class Reader:
     def __init__(self, uri: str | None = None):
         self.uri = resolve_uri(uri)
         self._client = connect(self.uri)
+        keep_statistics(self.uri)
 
     def find_search(self, name: str) -> str | None:
         """Return the run id of the search with this name, or None."""
@@ -77,7 +83,7 @@ class Reader:
         `of_run`, `params` (dict of str), and the summaries by name (NaN where not logged).
         Raises UserError when there is neither a search nor a problem of this name.
         """
-        with explained(self.uri):
+        with explained(self.uri), collector_paused():
             search_run = find_search(self._client, name)
             if search_run is not None:
                 parent = self._client.get_run(search_run)
@@ -132,12 +138,16 @@ class Reader:
     def episodes(self, run_id: str) -> pd.DataFrame:
         """Return a run's episode table (columns: `search.episode_table`), from its artifacts."""
         with tempfile.TemporaryDirectory() as folder, explained(self.uri):
+            there = {info.path for info in self._client.list_artifacts(run_id, "episodes")}
+            if SHARD_LIST not in there:
+                return episode_table.read([])
+            listed = Path(self._client.download_artifacts(run_id, SHARD_LIST, folder))
+            names = json.loads(listed.read_text())["shards"]
             shards = [
-                Path(self._client.download_artifacts(run_id, info.path, folder))
-                for info in self._client.list_artifacts(run_id, "episodes")
-                if info.path.endswith(".parquet")
+                Path(self._client.download_artifacts(run_id, f"episodes/{name}", folder))
+                for name in names
             ]
-            return episode_table.read(sorted(shards))
+            return episode_table.read(shards)
 
     def _unknown(self, name: str) -> str:
         experiments = self._client.search_experiments()

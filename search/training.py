@@ -34,6 +34,8 @@ log = logging.getLogger("metasweep")
 Phase = Literal["train", "rung", "final", "diverged"]
 META, STATE = "meta/", "state/"
 REPORT_SECONDS = 1.0
+LATER_REPORTS = 5.0
+"""From so many seconds of training on, reports come less often, at last so many times less."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class Report:
     reason: str = ""
 
 
+def seconds_to_report(trained: float) -> float:
+    """Return how long a trial that has trained for so many seconds says nothing: 1 to 5 s.
+
+    Every report passes through the driver of all trials, and what is young is watched closest.
+    """
+    return REPORT_SECONDS * min(max(1.0, trained / LATER_REPORTS), LATER_REPORTS)
+
+
 def restore_learners(
     config: Config, distribution: TaskDistribution, snapshot: Snapshot
 ) -> dict[int, Learner]:
@@ -72,7 +82,10 @@ def restore_learners(
 
 
 def meta_train(
-    config: Config, distribution: TaskDistribution, resume: Snapshot | None = None
+    config: Config,
+    distribution: TaskDistribution,
+    resume: Snapshot | None = None,
+    smaller: int = 1,
 ) -> Iterator[Report]:
     """Train, validate at each rung, and at the end rank and test one configuration.
 
@@ -81,15 +94,23 @@ def meta_train(
     or a meta-validation loss is not finite.
     Where `config.seeds` is above 1, so many replicas are trained, each on its own episodes; values
     are then means over them, episode by episode.
+    smaller: how many times less memory a chunk of episodes may take than usual; the gradient of a
+        meta-batch stays the same, within rounding.
     """
-    run = _Run(config, distribution, resume)
+    run = _Run(config, distribution, resume, smaller)
     yield from run.reports()
 
 
 class _Run:
     """One pass of `meta_train`."""
 
-    def __init__(self, config: Config, distribution: TaskDistribution, resume: Snapshot | None):
+    def __init__(
+        self,
+        config: Config,
+        distribution: TaskDistribution,
+        resume: Snapshot | None,
+        smaller: int = 1,
+    ):
         torch.set_num_threads(config.threads)
         keep_freed_memory()
         self.config = config
@@ -101,7 +122,8 @@ class _Run:
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         self.replicas = config.seeds if config.seeds > 1 else None
         self.meta, self.state = self._initial()
-        self.formulation = self._formulation(resume)
+        self.smaller = smaller
+        self.formulation = self._made_smaller(self._formulation(resume), resume)
         self.outer = OuterLoop(self.meta, config.hyper, self.replicas)
         batch = int(config.hyper["meta_batch_size"])
         self.streams = [EpisodeStream(distribution, seed, batch) for seed in self.seeds]
@@ -140,6 +162,17 @@ class _Run:
         return engine.fitted(
             wanted, self.algorithm, meta, state, self.hyper, episode, episode.index
         )
+
+    def _made_smaller(
+        self, formulation: engine.Formulation, resume: Snapshot | None
+    ) -> engine.Formulation:
+        """Return the formulation with as much less memory as asked, unless that is done already."""
+        before = int(resume.state.get("smaller", 1)) if resume else 1
+        if self.smaller <= before:
+            self.smaller = before
+            return formulation
+        together = min(formulation.chunk, int(self.config.hyper["meta_batch_size"]))
+        return replace(formulation, chunk=max(1, together * before // self.smaller), together=1)
 
     def learners(self) -> dict[int, Learner]:
         """Return what has been learned so far, by seed."""
@@ -180,7 +213,7 @@ class _Run:
             self._train_on([stream.take(self.seen, count) for stream in self.streams])
             now = time.perf_counter()
             self.train_seconds += now - began
-            if now - last >= REPORT_SECONDS or self.seen == boundary:
+            if now - last >= seconds_to_report(self.train_seconds) or self.seen == boundary:
                 last = now
                 records = self._take_records()
                 bad = ~np.isfinite(records.loss_after)
@@ -211,7 +244,9 @@ class _Run:
         self.outer.step(gradients, progress)
         self.seen += len(batches[0])
         seconds = (time.perf_counter() - began) / len(episodes)
-        self.pending.append(Trained(episodes, diagnostics, seconds, self.seen))
+        self.pending.append(
+            Trained(episodes.index, episodes.classes, diagnostics, seconds, self.seen)
+        )
 
     def _gradients(
         self, hyper: Hyper, episodes: Episodes, keys: torch.Tensor
@@ -314,6 +349,7 @@ class _Run:
             "train_seconds": self.train_seconds,
             "history": list(self.history),
             "formulation": self.formulation.to_dict(),
+            "smaller": self.smaller,
         }
         return Snapshot(tensors, state)
 

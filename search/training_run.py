@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from episodes.episode import TaskDistribution
-from search.atomic_file import write_atomically
 from search.config import Config
 from search.errors import FailedError
 from search.jobs import Progress
+from search.run_file import Run, RunFile
 from search.run_job import run_job
 from search.study import State
 from search.tracking import Tracker
-from search.tracking_client import mask
 from search.trial_folder import TrialFolder
 
 
@@ -57,11 +55,9 @@ def train_recorded(
 
 def _run_of(config: Config, tracker: Tracker, folder: Path) -> str:
     """Return the MLflow run of this folder in this store, a new one the first time."""
-    file = folder / "runs.json"
-    runs: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
-    store = mask(tracker.uri, tracker.uri)
-    if store not in runs:
-        folder.mkdir(parents=True, exist_ok=True)
-        runs[store] = tracker.start_trial(config, "train", 0)
-        write_atomically(file, json.dumps(runs).encode())
-    return runs[store]
+    file = RunFile(folder, tracker.uri)
+    run = file.read()
+    if run is None:
+        run = Run(tracker.start_trial(config, "train", 0))
+        file.write(run)
+    return run.id

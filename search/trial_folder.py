@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,28 +13,37 @@ import pandas as pd
 
 from search import checkpoint, episode_table
 from search.atomic_file import write_atomically
+from search.attempts import Attempts
 from search.checkpoint import CheckpointError, Shard
 from search.config import Config
 from search.records import EpisodeRecords
 from search.snapshot import Snapshot
 
 CHECKPOINTS, CHECKPOINTS_KEPT = "checkpoints", 2
+CHECKPOINT_NAME = re.compile(r"\d{4}-\d{6}")
+"""Attempt and number: those of an attempt that was superseded come before all later ones."""
 
 log = logging.getLogger("metasweep")
 
 
 class TrialFolder:
-    """The folder of one trial: `episodes/*.parquet`, and `checkpoints/<number>/`.
+    """The folder of one trial: `episodes/*.parquet`, `checkpoints/*/` and `attempts/*.json`.
 
     Records gather in memory until `seal` writes them as one shard, and then the checkpoint that
     lists every shard so far. What no valid checkpoint lists was not sealed: `resume` drops it, and
     the training that goes on from the checkpoint computes it again.
+    Whoever resumes supersedes whoever worked here before: no file is ever written by two.
+    shards: what is sealed, where that is known.
+    in_vain: attempts before this one, of the same driver, that ended where they began.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, shards: tuple[Shard, ...] | None = None):
         self.path = path
+        self.attempts = Attempts(path / "attempts")
+        self.in_vain = 0
+        self._attempt: int | None = None
         self._buffer: list[EpisodeRecords] = []
-        self._shards: tuple[Shard, ...] | None = None
+        self._shards = shards
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -52,31 +62,53 @@ class TrialFolder:
         self._buffer.extend(part for part in records if len(part))
 
     def seal(self, snapshot: Snapshot, config: Config) -> None:
-        """Write what was added since the last time, and the snapshot that goes with it."""
+        """Write what was added since the last time, and the snapshot that goes with it.
+
+        Raises SupersededError when another process has resumed since, and OSError when the disk is
+        full: then all is as it was before, and it may be called again.
+        """
+        if self._attempt is None:
+            self._attempt = self.attempts.claim()
+        self.attempts.check(self._attempt)
         shards = self.shards
         if self._buffer:
-            shards = (*shards, self._write_shard(f"episodes-{len(shards):05d}.parquet"))
+            shards = (*shards, self._write_shard(len(shards)))
         older = self._checkpoints()
-        number = int(older[-1].name) + 1 if older else 0
-        checkpoint.save(self._checkpoint_folder / f"{number:06d}", snapshot, config, shards)
+        number = 1 + max((int(folder.name[-6:]) for folder in older), default=-1)
+        folder = self._checkpoint_folder / f"{self._attempt:04d}-{number:06d}"
+        try:
+            checkpoint.save(folder, snapshot, config, shards)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        # Whoever took over in the meantime may not have seen this checkpoint.
+        self.attempts.check(self._attempt)
         self._shards, self._buffer = shards, []
         for folder in older[: -(CHECKPOINTS_KEPT - 1)]:
             shutil.rmtree(folder)
 
-    def resume(self, config: Config) -> Snapshot | None:
+    def resume(self, config: Config, by: str = "") -> Snapshot | None:
         """Return the newest sealed snapshot, or None when there is none to go on from.
 
-        A damaged checkpoint, or one with a damaged shard, gives way to the one before. Everything
-        newer than the snapshot is removed. Raises UserError when the folder belongs to another
-        configuration.
+        Begins an attempt, on behalf of the driver `by`. A damaged checkpoint, or one with a damaged
+        shard, gives way to the one before. Everything newer than the snapshot is removed. Raises
+        UserError when the folder belongs to another configuration.
         """
+        self._attempt = self.attempts.claim()
         found = self._newest_valid(config, remove_damaged=True)
+        self.in_vain = self.attempts.in_vain(self._attempt, by, self._newest_name())
+        self.attempts.describe(self._attempt, by, self._newest_name())
         self._buffer = []
         self._shards = () if found is None else found.shards
         sealed = {shard.name for shard in self._shards}
         for file in (self.path / "episodes").glob("*"):
             if file.name not in sealed:
-                file.unlink()
+                file.unlink(missing_ok=True)
+        return None if found is None else found.snapshot
+
+    def newest(self, config: Config) -> Snapshot | None:
+        """Return the newest sealed snapshot, and leave everything as it is."""
+        found = self._newest_valid(config)
         return None if found is None else found.snapshot
 
     def table(self) -> pd.DataFrame:
@@ -89,7 +121,11 @@ class TrialFolder:
 
     def _checkpoints(self) -> list[Path]:
         """Return the checkpoint folders, oldest first."""
-        return sorted(f for f in self._checkpoint_folder.glob("*") if f.name.isdigit())
+        found = self._checkpoint_folder.glob("*")
+        return sorted(folder for folder in found if CHECKPOINT_NAME.fullmatch(folder.name))
+
+    def _newest_name(self) -> str:
+        return "".join(folder.name for folder in self._checkpoints()[-1:])
 
     def _newest_valid(
         self, config: Config | None = None, remove_damaged: bool = False
@@ -102,7 +138,7 @@ class TrialFolder:
             except CheckpointError as error:
                 log.warning("%s; going back to the one before", error)
                 if remove_damaged:
-                    shutil.rmtree(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
         return None
 
     def _verify(self, shards: Iterable[Shard]) -> None:
@@ -112,7 +148,8 @@ class TrialFolder:
             if hashlib.sha256(content).hexdigest() != shard.sha256:
                 raise CheckpointError(f"episodes {path}: missing, truncated or changed")
 
-    def _write_shard(self, name: str) -> Shard:
+    def _write_shard(self, number: int) -> Shard:
+        name = f"episodes-{number:05d}-{self._attempt:04d}.parquet"
         content = episode_table.to_parquet(self._buffer)
         path = self.path / "episodes" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,5 +160,5 @@ class TrialFolder:
 
 def newest_checkpoint(path: Path) -> Path:
     """Return the newest checkpoint in a trial's folder; any other path is returned as it is."""
-    kept = sorted((path / CHECKPOINTS).glob("*"))
+    kept = TrialFolder(path)._checkpoints()
     return kept[-1] if kept else path

@@ -27,8 +27,15 @@ def own_path() -> list[str]:
         entry
         for entry in dict.fromkeys(entries)
         if entry != str(HOME)
-        and not any(Path(entry).is_relative_to(folder) for folder in _python_folders())
+        and not any(Path(entry).is_relative_to(folder) for folder in python_folders())
     ]
+
+
+def python_folders() -> set[str]:
+    """Return the folders of Python's own modules and of installed packages."""
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders |= {*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("scripts")}
+    return {folder for folder in folders if folder}
 
 
 def extend_path(folders: list[str]) -> None:
@@ -59,6 +66,8 @@ def attribute(reference: str, expected: type) -> object:
     if not REFERENCE.fullmatch(reference):
         raise UserError("must be module:attribute, such as my_package.learners:my_maml")
     name, _, path = reference.partition(":")
+    if "__main__" in name.split("."):
+        raise UserError("must not be a __main__, which runs a program when it is imported")
     module = _module(name)
     found: object = module
     for part in path.split("."):
@@ -112,7 +121,7 @@ def _module(name: str) -> ModuleType:
                 "PYTHONPATH, or install it)"
             ) from None
         raise UserError(f"importing {name} failed: {blame(error)}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"importing {name} failed: {blame(error)}") from None
 
 
@@ -135,9 +144,3 @@ def _is_foreign(file: str) -> bool:
     packages = [path.is_relative_to(HOME / package) for package in PACKAGES]
     standard = path.is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in file
     return any(packages) or standard or "/site-packages/torch/" in file
-
-
-def _python_folders() -> set[str]:
-    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    folders |= {*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("scripts")}
-    return {folder for folder in folders if folder}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import socket
@@ -28,8 +29,10 @@ INSTALLED = (str(Path(sys.executable).with_name("metasweep")),)
 LEFT_OUT = (
     "MLFLOW_TRACKING_URI",
     "METASWEEP_DATA",
+    "METASWEEP_STORAGE",
     "METASWEEP_STUDY_URL",
     "RAY_ADDRESS",
+    "RAY_API_SERVER_ADDRESS",
     "RAY_AUTH_MODE",
     "RAY_AUTH_TOKEN",
 )
@@ -155,3 +158,12 @@ def page(url: str) -> str | None:
             return answer.read().decode()
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return None
+
+
+def run_ids(search: Path) -> dict[int, str]:
+    """Return the MLflow runs of a search's trials by number, as the trials' folders name them."""
+    found = {}
+    for file in sorted((search / "trials").glob("trial-*/runs.json")):
+        [run] = json.loads(file.read_text()).values()
+        found[int(file.parent.name.removeprefix("trial-"))] = run["id"]
+    return found

@@ -78,6 +78,26 @@ def test_search_runs_there_and_a_wrong_token_is_refused(cluster: Cluster, tmp_pa
     assert "RAY_AUTH_TOKEN" in complaint
 
 
+def test_files_as_stores_are_refused_on_two_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    node = ("start", "--block", f"--address={cluster.address}", "--num-cpus=1")
+    environment = {"RAY_ADDRESS": cluster.address, **TOKEN}
+    with started(*node, folder=tmp_path, command=RAY, environment=TOKEN) as second:
+        search = ("search", "sinusoid", "--trials=2", "--episodes=50", *SMALL)
+        wait_until(lambda: _nodes(cluster) == 2 or second.poll() is not None, 60, "a second node")
+        done = run(*search, folder=tmp_path, environment=environment)
+    assert done.code == 2, done.output
+    assert "Traceback" not in done.output
+    assert "--tracking-uri: sqlite:///" in done.output
+    assert "start an MLflow server that all of them reach" in done.output
+    assert "study_url: sqlite:///" in done.output
+    assert "METASWEEP_STUDY_URL" in done.output
+
+
+def _nodes(cluster: Cluster) -> int:
+    """Count the raylets that write their logs where the head does."""
+    return len(list(cluster.logs.glob("raylet*.out")))
+
+
 def test_absent_cluster_is_reported_within_seconds(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     began = time.monotonic()

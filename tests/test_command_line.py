@@ -21,8 +21,12 @@ URI = "MLFLOW_TRACKING_URI"
 OPTIONS = {
     "search": "--name --trials --episodes --time-limit --concurrency --seed --set --dry-run "
     "--tracking-uri --storage --data",
-    "resume": "--time-limit --tracking-uri --storage --data",
-    "leaderboard": "--top --format --output --tracking-uri",
+    "resume": "--time-limit --tracking-uri --storage --data --address --follow --spec",
+    "submit": "--address --follow --name --trials --episodes --time-limit --concurrency --seed "
+    "--set --tracking-uri --storage --data",
+    "status": "--address --follow",
+    "stop": "--address",
+    "leaderboard": "--top --failed --format --output --tracking-uri",
     "export": "--rank --output --tracking-uri",
     "train": "--seeds --episodes --tracking-uri --storage --data",
     "evaluate": "--episodes --data",
@@ -125,6 +129,7 @@ class TestDryRun:
             "first_rung": 10,
             "reduction_factor": 3,
             "time_limit": 5400.0,
+            "trial_timeout": 3600.0,
         }
         assert (resolved["concurrency"], resolved["seed"]) == (3, 7)
         assert resolved["confirmation"]["best"] == 1

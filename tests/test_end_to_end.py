@@ -31,6 +31,7 @@ from tests.cli import (
     free_port,
     page,
     run,
+    run_ids,
     session_members,
     started,
     wait_until,
@@ -99,10 +100,14 @@ class Search:
         folder = Path(self.client.download_artifacts(run.info.run_id, "episodes"))
         return pd.concat([pd.read_parquet(file) for file in sorted(folder.glob("*.parquet"))])
 
+    def run_id(self, trial: optuna.trial.FrozenTrial) -> str:
+        """Return the run that a trial's folder names."""
+        return run_ids(self.folder / "metasweep-store" / "sinusoid")[trial.number]
+
     def board(self, name: str = "sinusoid") -> list[dict[str, Any]]:
         done = call("leaderboard", name, "--format", "json", folder=self.folder)
         assert done.code == 0, done.output
-        return json.loads(done.output)
+        return json.loads(done.output)["ranked"]
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +206,7 @@ class TestLeaderboard:
         printed = call(*arguments, folder=search.folder)
         call(*arguments, "-o", str(tmp_path / "new" / "board.json"), folder=search.folder)
         assert (tmp_path / "new" / "board.json").read_text() == printed.output
-        assert json.loads(printed.output) == search.board()[:1]
+        assert json.loads(printed.output)["ranked"] == search.board()[:1]
 
     def test_unknown_name_is_answered_with_known_ones(self, search: Search) -> None:
         done = call("leaderboard", "sinusiod", folder=search.folder)
@@ -228,10 +233,10 @@ class TestStudy:
         assert [trial.number for trial in trials] == list(range(TRIALS))
         assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
         runs = search.of("trial")
-        assert {t.user_attrs["run_id"]: t.state.name for t in trials} == {
+        assert {search.run_id(t): t.state.name for t in trials} == {
             run_id: run.data.tags["metasweep.state"] for run_id, run in runs.items()
         }
-        values = {t.user_attrs["run_id"]: t.value for t in trials if t.state.name == "COMPLETE"}
+        values = {search.run_id(t): t.value for t in trials if t.state.name == "COMPLETE"}
         assert values == {row["run_id"]: row["validation_mean"] for row in search.board()}
 
 
@@ -242,7 +247,7 @@ class TestRecords:
 
     def test_parameters_are_the_whole_configuration(self, search: Search) -> None:
         for trial in search.study.trials:
-            run = search.of("trial")[trial.user_attrs["run_id"]]
+            run = search.of("trial")[search.run_id(trial)]
             config = from_params(run.data.params)
             assert config == Config.from_dict(trial.user_attrs["config"])
             assert f"{config.algorithm}/inner_lr" in run.data.params
@@ -339,7 +344,7 @@ class TestDivergence:
             assert trial.state.name == "PRUNED"
             assert re.search("loss .* is (inf|nan)", trial.user_attrs["reason"])
             assert np.isnan(trial.intermediate_values[max(trial.intermediate_values)])
-            run = search.of("trial")[trial.user_attrs["run_id"]]
+            run = search.of("trial")[search.run_id(trial)]
             assert run.data.tags["metasweep.state"] == "PRUNED"
             assert run.data.tags["metasweep.reason"] == trial.user_attrs["reason"]
             assert not np.isfinite(search.table(run)["loss_after"]).all()

@@ -52,7 +52,7 @@ class TestModuleAndAttribute:
         assert done.code == 0, done.output
         assert "query_loss, lower is better" in done.output
         board = call("leaderboard", "my_learners-steps-10shot", "--format=json", folder=tmp_path)
-        rows = json.loads(board.output)
+        rows = json.loads(board.output)["ranked"]
         assert {"my_learners:signed_maml"} <= {row["algorithm"] for row in rows}
         assert {"my_learners:waves"} <= {row["network"] for row in rows}
         for row in rows:

@@ -19,7 +19,7 @@ from search.config import Config
 from search.distribution import distribution_of
 from search.tracking_reader import Reader
 from search.training import meta_train
-from tests.cli import Done, run, session_members, started, wait_until
+from tests.cli import Done, run, run_ids, session_members, started, wait_until
 
 SPEC = """
 name: slow
@@ -77,7 +77,7 @@ def state_of(folder: Path) -> State:
     trials = [trial for trial in trials_in(folder) if trial.state.name != "WAITING"]
     return State(
         {trial.number: trial.state.name for trial in trials},
-        {trial.number: trial.user_attrs["run_id"] for trial in trials},
+        run_ids(folder / "metasweep-store" / "slow"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,11 +28,11 @@ def export_best(
     document = exported(Reader(tracking_uri), name, rank)
     export.write(output, document)
     config, results = document["config"], document["results"]
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(
         f"{output}: {config['algorithm']} on {config['network']}, "
         f"{results['metric']} {results['validation']['mean']:.4g} on meta-validation, "
         f"{results['test']['mean']:.4g} on meta-test",
         soft_wrap=True,
     )
-    console.print(f"Train it again:  metasweep train {output}", soft_wrap=True)
+    console.print(f"Train it again:  metasweep train {shlex.quote(str(output))}", soft_wrap=True)

@@ -11,9 +11,12 @@ import typer
 from rich.console import Console
 
 from search.commands.options import TrackingUri
+from search.garbage import collector_paused
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from search.leaderboard import Standing
+
+WIDTH_OF_FILES = 120
 
 
 class Format(StrEnum):
@@ -27,23 +30,43 @@ class Format(StrEnum):
 
 def leaderboard(
     name: Annotated[str, typer.Argument(help="A search, or a problem: all its searches together.")],
-    top: Annotated[int | None, typer.Option(min=1, help="Show no more than so many.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Rank no more than so many.")] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Show the trials that failed instead, and why.")
+    ] = False,
     format_: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to a file instead.")
     ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Rank finished trials of one problem by meta-validation, with meta-test beside it."""
-    from search.leaderboard_format import FORMATS, print_table
-    from search.results import board_of
-    from search.tracking_reader import Reader
+    """Rank finished trials of one problem by meta-validation, with meta-test beside it.
 
-    board = board_of(Reader(tracking_uri), name, top)
-    if output is None and format_ is Format.TABLE:
-        print_table(board, Console())
+    JSON always holds both, the ranked trials and the failed ones.
+    """
+    with collector_paused(for_good=True):
+        _show(name, top, failed, format_, output, tracking_uri)
+
+
+def _show(
+    name: str,
+    top: int | None,
+    failed: bool,
+    format_: Format,
+    output: Path | None,
+    tracking_uri: str | None,
+) -> None:
+    found = _standing(name, tracking_uri, top, ranking_needed=not failed)
+    if format_ is not Format.TABLE:
+        text = _as_text(found, format_, failed)
+    elif output is None:
+        _print(found, name, failed, Console())
         return
-    text = _as_text(board) if format_ is Format.TABLE else FORMATS[format_.value](board)
+    else:
+        console = Console(width=WIDTH_OF_FILES, file=StringIO())
+        with console.capture() as captured:
+            _print(found, name, failed, console)
+        text = captured.get()
     if output is None:
         typer.echo(text, nl=False)
     else:
@@ -53,18 +76,42 @@ def leaderboard(
 
 def print_board(name: str, tracking_uri: str | None, top: int | None, console: Console) -> None:
     """Print the leaderboard of a search or a problem as a table."""
-    from search.leaderboard_format import print_table
-    from search.results import board_of
+    _print(_standing(name, tracking_uri, top), name, failed=False, console=console)
+
+
+def _standing(
+    name: str, tracking_uri: str | None, top: int | None, *, ranking_needed: bool = True
+) -> Standing:
+    from search.leaderboard import split_name, standing
     from search.tracking_reader import Reader
 
-    print_table(board_of(Reader(tracking_uri), name, top), console)
+    reader = Reader(tracking_uri)
+    frame = reader.trials(split_name(name)[0])
+    return standing(frame, name, reader.test_values, top, ranking_needed=ranking_needed)
 
 
-def _as_text(board: pd.DataFrame) -> str:
-    """Return the table as it looks in a terminal of 120 columns."""
+def _print(found: Standing, name: str, failed: bool, console: Console) -> None:
+    from search.failures_format import print_failures, summary
     from search.leaderboard_format import print_table
 
-    console = Console(width=120, file=StringIO())
-    with console.capture() as captured:
-        print_table(board, console)
-    return captured.get()
+    if failed:
+        print_failures(found.failed, console)
+        return
+    print_table(found.ranked, console)
+    beside = summary(found.failed, found.stopped, name)
+    if beside:
+        console.print(f"\n{beside}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _as_text(found: Standing, format_: Format, failed: bool) -> str:
+    from search import failures_format, leaderboard_format
+
+    if format_ is Format.JSON:
+        return leaderboard_format.to_json(found.ranked, found.failed)
+    if format_ is Format.CSV:
+        if failed:
+            return failures_format.to_csv(found.failed)
+        return leaderboard_format.to_csv(found.ranked)
+    if failed:
+        return failures_format.to_markdown(found.failed)
+    return leaderboard_format.to_markdown(found.ranked)

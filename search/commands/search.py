@@ -7,8 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from search.commands.options import DEFAULT_STORAGE, Data, Storage, TrackingUri, absolute
+from search.commands.options import (
+    DEFAULT_STORAGE,
+    Assignments,
+    Concurrency,
+    Data,
+    Episodes,
+    Follow,
+    SearchName,
+    SearchSeed,
+    SpecArgument,
+    Storage,
+    TimeLimit,
+    TrackingUri,
+    Trials,
+    absolute,
+    overrides,
+)
 from search.errors import UserError
+from search.submitted import is_submitted
 
 if TYPE_CHECKING:
     from search.launch import Outcome
@@ -17,25 +34,14 @@ INTERRUPTED = 130
 
 
 def search(
-    spec: Annotated[
-        str, typer.Argument(help="YAML file, or the name of a ready-made search (metasweep list).")
-    ],
-    name: Annotated[str | None, typer.Option(help="Name of the search.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials to run.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Training episodes of a full trial.")] = None,
-    time_limit: Annotated[
-        str | None, typer.Option(help="Time for everything, confirmation included: 8m, 1h30m.")
-    ] = None,
-    concurrency: Annotated[str | None, typer.Option(help="Trials at once.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the search.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Set any key: --set confirmation.seeds=5. Repeatable.",
-        ),
-    ] = None,
+    spec: SpecArgument,
+    name: SearchName = None,
+    trials: Trials = None,
+    episodes: Episodes = None,
+    time_limit: TimeLimit = None,
+    concurrency: Concurrency = None,
+    seed: SearchSeed = None,
+    set_: Assignments = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate, show what would run, and run nothing.")
     ] = False,
@@ -46,19 +52,8 @@ def search(
     """Search for the best few-shot learner, confirm the best few, and print the leaderboard."""
     from search.spec import load_spec
 
-    options = {
-        "name": name,
-        "budget.trials": trials,
-        "budget.episodes": episodes,
-        "budget.time_limit": time_limit,
-        "concurrency": concurrency,
-        "seed": seed,
-    }
-    overrides = {key: str(value) for key, value in options.items() if value is not None}
-    if episodes is not None:
-        # The rungs of the file belong to its own budget; these follow the new one.
-        overrides["budget.first_rung"] = "null"
-    loaded = load_spec(spec, overrides | _assignments(set_ or []))
+    given = overrides(name, trials, episodes, time_limit, concurrency, seed, set_)
+    loaded = load_spec(spec, given)
     console = Console()
     if dry_run:
         from search.dry_run import show
@@ -80,6 +75,7 @@ def search(
 
 
 def resume(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of an interrupted search.")],
     time_limit: Annotated[
         str | None, typer.Option(help="Time from now. Default: what is left of the search's own.")
@@ -87,8 +83,24 @@ def resume(
     tracking_uri: TrackingUri = None,
     storage: Storage = DEFAULT_STORAGE,
     data: Data = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Dashboard of the cluster that the search is on, such as http://localhost:8265.",
+            show_default=False,
+        ),
+    ] = None,
+    follow: Follow = False,
+    spec: Annotated[
+        str | None,
+        typer.Option(
+            help="With --address, for a cluster that has not seen the search: its specification, "
+            "whose own code the cluster needs.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Go on with a search that was interrupted."""
+    """Go on with a search that was interrupted; with --address, one on a cluster."""
     import os
 
     from search import launch
@@ -99,6 +111,26 @@ def resume(
         limit = None if time_limit is None else seconds(time_limit)
     except ValueError as error:
         raise UserError(f"--time-limit: {time_limit}: {error}") from None
+    if address is not None:
+        from search.commands.submit import resume_there
+
+        # What METASWEEP_STORAGE says here is not meant for the cluster.
+        source = context.get_parameter_source("storage")
+        is_given = source is not None and source.name == "COMMANDLINE"
+        resume_there(
+            name,
+            address=address,
+            time_limit=time_limit,
+            storage=storage if is_given else None,
+            data=data,
+            tracking_uri=tracking_uri,
+            spec=spec,
+            follow=follow,
+        )
+        return
+    for option, value in (("--follow", follow), ("--spec", spec)):
+        if value:
+            raise UserError(f"{option}: is for a search on a cluster: give its --address, too")
     given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     console = Console()
     outcome = launch.resume(
@@ -112,32 +144,27 @@ def resume(
     _conclude(outcome, console)
 
 
-def _assignments(texts: list[str]) -> dict[str, str]:
-    """Split KEY=VALUE texts. Raises UserError for one without a key or an equals sign."""
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise UserError(f"--set: {text!r}: must be KEY=VALUE, such as budget.trials=12")
-        pairs[key] = value
-    return pairs
-
-
 def _conclude(outcome: Outcome, console: Console) -> None:
     """Print how the search stands and what to type next."""
     from search.commands.leaderboard import print_board
+    from search.spec import masked
 
     name = outcome.name
     if outcome.interrupted:
-        console.print(f"\nInterrupted. Go on with:  metasweep resume {name}", soft_wrap=True)
+        # Who reads a job's log is told by `metasweep stop` and `status`, which know the address.
+        how = "" if is_submitted() else f" Go on with:  metasweep resume {name}"
+        console.print(f"\nInterrupted.{how}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
     console.print()
     print_board(name, outcome.tracking_uri, top=10, console=console)
+    # The machine that reads a job's log has stores of its own.
+    where = f" --tracking-uri {masked(outcome.tracking_uri)}" if is_submitted() else ""
     console.print(
         f"\nNext:\n"
-        f"  metasweep leaderboard {name}\n"
-        f"  metasweep export {name} -o best.yaml\n"
-        f"  metasweep ui\n",
+        f"  metasweep leaderboard {name}{where}\n"
+        f"  metasweep export {name}{where} -o best.yaml\n"
+        f"  metasweep ui{where}\n",
         soft_wrap=True,
         highlight=False,
+        markup=False,
     )

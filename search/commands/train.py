@@ -18,6 +18,8 @@ from rich.progress import (
 )
 
 from search.commands.options import DEFAULT_STORAGE, Data, Storage, TrackingUri, absolute
+from search.config import MOST_EPISODES, MOST_SEEDS
+from search.errors import UserError
 
 if TYPE_CHECKING:
     from search import jobs
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[Path, typer.Argument(help="An exported or hand-written configuration.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Train so often, with seeds in a row.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=MOST_SEEDS, help="Train so often, with seeds in a row.")
+    ] = 3,
     episodes: Annotated[
-        int | None, typer.Option(min=1, help="Other budget than the configuration's.")
+        int | None,
+        typer.Option(min=1, max=MOST_EPISODES, help="Other budget than the configuration's."),
     ] = None,
     tracking_uri: TrackingUri = None,
     storage: Storage = DEFAULT_STORAGE,
@@ -39,6 +44,7 @@ def train(
     import numpy as np
 
     from search.config_file import read_config
+    from search.devices import has_device
     from search.distribution import distribution_of
     from search.fitting import check_builds
     from search.records import interval
@@ -50,13 +56,15 @@ def train(
     if episodes is not None:
         rungs = tuple(rung for rung in first.rungs if rung < episodes)
         first = replace(first, episodes=episodes, rungs=rungs)
+    if not has_device(first.device):
+        raise UserError(f"{config}: device: {first.device}: is not here; write device: cpu")
     distribution = distribution_of(first.problem, absolute(data))
     # A hand-written file does not say which data it is about: those that are here.
     first = replace(first, problem=replace(first.problem, data_digest=distribution.digest))
     check_builds(first, distribution)
     tracker = Tracker(tracking_uri, storage.expanduser().absolute() / "artifacts")
     check(tracker.uri)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     metric = first.problem.metric
     values = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -23,19 +23,19 @@ class Clock:
 
 
 class Recorder:
-    """Opens and closes runs in lists."""
+    """Notes the runs that are opened and closed, by the names of their jobs."""
 
     def __init__(self) -> None:
-        self.started: list[tuple[str, int, Config, str | None]] = []
+        self.started: dict[str, tuple[Job, str | None]] = {}
         self.finished: dict[str, tuple[str, str, dict[str, float]]] = {}
 
-    def start(self, kind: str, number: int, config: Config, confirms: str | None) -> str:
-        self.started.append((kind, number, config, confirms))
-        return f"run-{len(self.started)}"
+    def start(self, job: Job, confirms: str | None) -> None:
+        self.started.setdefault(job.name, (job, confirms))
 
-    def finish(self, run_id: str, state: str, reason: str, summaries: dict[str, float]) -> None:
-        assert run_id not in self.finished
-        self.finished[run_id] = (state, reason, summaries)
+    def finish(self, job: Job, state: str, reason: str, summaries: dict[str, float]) -> None:
+        assert job.name in self.started
+        assert job.name not in self.finished
+        self.finished[job.name] = (state, reason, summaries)
 
 
 class Listener:

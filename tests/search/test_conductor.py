@@ -39,15 +39,14 @@ def test_as_many_trials_are_run_as_asked_for(search: Search) -> None:
         search.finish(job)
     assert conductor.next_job() is Nothing.MORE
     assert search.states() == ["COMPLETE"] * 3
-    assert search.recorder.finished["run-2"] == ("COMPLETE", "", {"validation_mean": 0.5})
+    assert search.recorder.finished["trial-001"] == ("COMPLETE", "", {"validation_mean": 0.5})
     assert conductor.running == {}
 
 
-def test_a_job_has_its_own_seed_run_and_folder(search: Search) -> None:
+def test_a_job_has_its_own_seed_and_folder(search: Search) -> None:
     search.conduct(trials=2)
     first, second = search.job(), search.job()
     assert second.config.seed == first.config.seed + 1
-    assert first.run_id != second.run_id
     assert first.folder == str(search.folder / "trial-000")
     assert Job.from_json(second.to_json()) == second
 
@@ -89,6 +88,9 @@ def test_a_configuration_that_fails_by_its_own_doing_is_pruned_as_the_worst(
     search.conduct(trials=1)
     job = search.job()
     search.conductor.told(job, rung(0.25))
+    if phase == "out_of_memory":
+        search.conductor.told(job, Progress(phase, 12, reason="out of memory"))
+        job = search.job()
     told = Progress(phase, 12, history=rung(0.25).history, reason="training loss is nan")
     assert not search.conductor.told(job, told)
     (trial,) = search.study.trials()
@@ -96,9 +98,38 @@ def test_a_configuration_that_fails_by_its_own_doing_is_pruned_as_the_worst(
     assert trial.intermediate_values[FIRST_RUNG] == 0.25
     assert math.isnan(trial.intermediate_values[12])
     assert trial.user_attrs[REASON] == "training loss is nan"
-    assert search.recorder.finished == {"run-1": ("PRUNED", "training loss is nan", {})}
+    assert search.recorder.finished == {"trial-000": ("PRUNED", "training loss is nan", {})}
     assert search.listener.events[-1] == ("PRUNED", "trial-000")
     assert search.study.best(1) == []
+
+
+def test_lack_of_memory_is_tried_once_more_with_more_room(search: Search) -> None:
+    conductor = search.conduct(trials=1, best=1, seeds=1, concurrency=1)
+    first = search.job()
+    assert not conductor.told(first, Progress("out_of_memory", 4, reason="out of memory"))
+    assert search.states() == ["RUNNING"]
+    assert search.recorder.finished == {}
+    again = search.job()
+    assert again == replace(first, room=2)
+    assert conductor.next_job() is Nothing.YET
+    search.finish(again, 0.25)
+    assert search.states() == ["COMPLETE"]
+    assert [event for event, _ in search.listener.events].count("started") == 2
+    confirmation = search.job()
+    conductor.told(confirmation, Progress("out_of_memory", 4, reason="out of memory"))
+    assert search.job() == replace(confirmation, room=2)
+
+
+def test_a_blocked_job_stops_the_search_where_it_can_be_gone_on_with(search: Search) -> None:
+    conductor = search.conduct(trials=3)
+    blocked, other = search.job(), search.job()
+    assert conductor.told(blocked, Progress("blocked", 0, reason="no space left"))
+    assert conductor.blocked == "no space left"
+    assert conductor.next_job() is Nothing.MORE
+    assert search.states() == ["RUNNING", "RUNNING"]
+    assert search.recorder.finished == {}
+    search.conduct(trials=3)
+    assert [search.job(), search.job()] == [blocked, other]
 
 
 def test_broken_code_fails_its_trial_alone(search: Search) -> None:
@@ -108,7 +139,7 @@ def test_broken_code_fails_its_trial_alone(search: Search) -> None:
     search.finish(sound)
     assert search.states() == ["FAIL", "COMPLETE"]
     assert search.study.attributes(0)[REASON] == "KeyError: 'w'"
-    assert search.recorder.finished["run-1"][:2] == ("FAIL", "KeyError: 'w'")
+    assert search.recorder.finished["trial-000"][:2] == ("FAIL", "KeyError: 'w'")
 
 
 def test_a_lost_process_fails_its_trial_unless_it_had_ended(search: Search) -> None:
@@ -122,6 +153,18 @@ def test_a_lost_process_fails_its_trial_unless_it_had_ended(search: Search) -> N
     assert search.conductor.next_job() is Nothing.MORE
 
 
+def test_a_process_that_died_is_told_of_and_changes_nothing(search: Search) -> None:
+    search.conduct(trials=1)
+    job = search.job()
+    search.conductor.told(job, rung(0.5))
+    search.conductor.died(job)
+    assert search.listener.events[-1] == ("rung", "trial-000")
+    assert search.states() == ["RUNNING"]
+    search.finish(job)
+    search.conductor.died(job)
+    assert search.listener.events[-1] == ("COMPLETE", "trial-000")
+
+
 def test_successive_halving_stops_the_worse_of_a_rung(search: Search) -> None:
     search.conduct(trials=3)
     good, bad, better = search.job(), search.job(), search.job()
@@ -130,7 +173,7 @@ def test_successive_halving_stops_the_worse_of_a_rung(search: Search) -> None:
     assert not search.conductor.told(better, rung(0.1))
     assert search.states() == ["RUNNING", "PRUNED", "RUNNING"]
     reason = f"pruned by successive halving at {FIRST_RUNG} episodes"
-    assert search.recorder.finished["run-2"][:2] == ("PRUNED", reason)
+    assert search.recorder.finished["trial-001"][:2] == ("PRUNED", reason)
     assert bad.name not in search.conductor.running
 
 
@@ -171,7 +214,7 @@ def numbers_and_seeds(jobs: list[Job]) -> list[tuple[int, int]]:
 def test_the_best_are_trained_again_with_fresh_seeds(search: Search) -> None:
     search.conduct(trials=4, best=3, seeds=2)
     run_trials(search, VALUES)
-    trials = {number: config for _, number, config, _ in search.recorder.started}
+    trials = {job.number: job.config for job, _ in search.recorder.started.values()}
     jobs = remaining(search)
     assert numbers_and_seeds(jobs) == CONFIRMED
     assert {job.kind for job in jobs} == {"confirmation"}
@@ -180,7 +223,7 @@ def test_the_best_are_trained_again_with_fresh_seeds(search: Search) -> None:
         trained = trials[job.number]
         assert job.config == replace(trained, seed=job.config.seed, rungs=())
         assert job.config.seed not in {config.seed for config in trials.values()}
-    assert search.recorder.started[-1][3] == "run-3"  # the run of trial 2, which it repeats
+    assert search.recorder.started[jobs[-1].name][1] == "trial-002"  # which it repeats
     assert search.states() == ["COMPLETE"] * 4
 
 
@@ -207,7 +250,7 @@ def test_a_confirmation_that_fails_leaves_its_trial_as_it_is(search: Search) -> 
     search.finish(search.job(), 0.2)
     first = search.job()
     search.conductor.told(first, Progress("diverged", 8, reason="training loss is nan"))
-    assert search.recorder.finished[first.run_id][0] == "PRUNED"
+    assert search.recorder.finished[first.name][0] == "PRUNED"
     search.conductor.lost(search.job(), "its process died")
     assert search.conductor.next_job() is Nothing.MORE
     (trial,) = search.study.trials()
@@ -226,7 +269,7 @@ def test_confirmations_are_not_repeated_after_a_restart(search: Search) -> None:
 
     search.conduct(trials=4, best=3, seeds=2)
     left = remaining(search)
-    assert left[0] == cut_off  # its run, folder and seed included
+    assert left[0] == cut_off  # its folder and seed included
     assert numbers_and_seeds([*done, *left]) == CONFIRMED
     assert len(search.recorder.started) == 4 + 6
 
@@ -234,7 +277,7 @@ def test_confirmations_are_not_repeated_after_a_restart(search: Search) -> None:
     assert search.conductor.next_job() is Nothing.MORE
 
 
-def test_an_interrupted_trial_goes_on_under_its_number_and_run(search: Search) -> None:
+def test_an_interrupted_trial_goes_on_under_its_number(search: Search) -> None:
     conductor = search.conduct(trials=4)
     search.finish(search.job())
     cut_off = [search.job(), search.job()]
@@ -261,7 +304,7 @@ def test_a_trial_that_was_only_asked_for_starts_afresh(search: Search) -> None:
     search.study.ask()
     search.conduct(trials=1)
     job = search.job()
-    assert (job.number, job.config.hyper["inner_lr"], job.run_id) == (0, 0.125, "run-1")
+    assert (job.number, job.config.hyper["inner_lr"]) == (0, 0.125)
     search.finish(job)
     assert search.conductor.next_job() is Nothing.MORE
 
@@ -284,7 +327,7 @@ def test_the_time_limit_leaves_room_for_confirmation(search: Search) -> None:
     assert not conductor.told(late, training())
     search.clock.now += 1.0
     assert conductor.told(late, training())
-    state, reason, _ = search.recorder.finished[late.run_id]
+    state, reason, _ = search.recorder.finished[late.name]
     assert (state, reason) == ("PRUNED", "time limit reached at 4 episodes")
     assert search.job().kind == "confirmation"
 
@@ -312,7 +355,7 @@ def test_at_the_time_limit_everything_stops(search: Search) -> None:
     search.clock.now += 1.0
     assert conductor.told(confirmation, training())
     assert conductor.next_job() is Nothing.MORE
-    assert search.recorder.finished[confirmation.run_id][0] == "PRUNED"
+    assert search.recorder.finished[confirmation.name][0] == "PRUNED"
 
 
 def test_a_confirmation_that_cannot_end_in_time_is_not_started(search: Search) -> None:

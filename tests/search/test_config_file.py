@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from algorithms.engine import Formulation
 from algorithms.recipe import CHOICES, MAML, Recipe
 from search import export
 from search.config import Config
 from search.config_file import read_config
 from search.errors import UserError
 from search.fitting import check_builds
+from search.formulation_checks import FormulationFields
 from spaces.algorithms import ALGORITHM_SPACES
 from tests.search.small_runs import PAIRS, distribution, small_config
 from tests.search.test_export import ENTRY
@@ -97,6 +100,18 @@ def test_what_a_part_needs_is_filled_in_and_what_it_does_not_is_not(tmp_path: Pa
     assert not {"context_size", "multi_step_share", "first_order_share"} & config.hyper.keys()
 
 
+def test_a_formulation_is_checked_in_all_of_its_fields(tmp_path: Path) -> None:
+    assert FormulationFields.model_fields.keys() == {field.name for field in fields(Formulation)}
+    given = Formulation(8, compiled=True, together=4, memory_mb=100).to_dict()
+    assert read(tmp_path, formulation=given).formulation == given
+    wrong = given | {"chunk": 0, "compiled": "yes", "memory": 1}
+    assert refused(tmp_path, formulation=wrong).splitlines() == [
+        "formulation.chunk: 0: must be at least 1",
+        "formulation.compiled: 'yes': must be true or false",
+        "formulation.memory: unknown key: did you mean memory_mb?",
+    ]
+
+
 def test_conditions_look_at_the_network_that_is_given(tmp_path: Path) -> None:
     per_step = {"inner_normalization": "per_step"}
     images = {"network": "conv4", "problem": IMAGES}
@@ -132,6 +147,13 @@ def test_conditions_look_at_the_network_that_is_given(tmp_path: Path) -> None:
         ({"seeds": 0}, "seeds: 0: must be at least 1"),
         ({"seeds": -2}, "seeds: -2: must be at least 1"),
         ({"seeds": 1.5}, "seeds: 1.5: should be a valid integer"),
+        ({"seeds": 1001}, "seeds: 1001: must be at most 1000"),
+        ({"threads": 1025}, "threads: 1025: must be at most 1024"),
+        ({"problem": REGRESSION | {"shots": 10001}}, "problem.shots: 10001: must be at most 10000"),
+        (
+            {"problem": REGRESSION | {"kind": "classification"}},
+            "problem.kind: 'classification': sinusoid is regression",
+        ),
     ],
 )
 def test_what_is_wrong_or_without_effect_is_named(

@@ -98,7 +98,7 @@ def test_the_configuration_itself_with_defaults_left_out(tmp_path: Path) -> None
         ({"rungs": [300, 100]}, "rungs: [300, 100]: must ascend, between 0 and 900"),
         ({"rungs": [900]}, "rungs: [900]: must ascend, between 0 and 900"),
         ({"seeds": 0}, "seeds: 0: must be at least 1"),
-        ({"seed": -1}, "seed: -1: must be 0 or more"),
+        ({"seed": -1}, "seed: -1: must be at least 0"),
         ({"device": "gpu"}, "device: 'gpu': must be cpu, cuda, cuda:0, ... or mps"),
         ({"problem.kind": "guessing"}, "problem.kind: 'guessing': should be 'classification' or"),
         ({"problem": 3}, "problem: 3: "),

@@ -252,7 +252,12 @@ class TestFormats:
         return leaderboard(frame, config.problem.hash)
 
     def test_json_has_exactly_the_keys_and_null_for_nan(self, board: pd.DataFrame) -> None:
-        rows = json.loads(leaderboard_format.to_json(board))
+        nothing = pd.DataFrame(columns=["number"])
+        document = json.loads(leaderboard_format.to_json(board, nothing))
+        assert list(document) == ["format", "ranked", "failed"]
+        assert document["format"] == "metasweep-leaderboard-2"
+        assert document["failed"] == []
+        rows = document["ranked"]
         assert [list(entry) for entry in rows] == [KEYS, KEYS]
         assert rows[0]["confirmed"] is True
         assert rows[0]["rank"] == 1
@@ -276,6 +281,16 @@ class TestFormats:
         assert "1.00 ± 0.20*" in text
         assert "neither seeds nor new" in " ".join(text.split())
         assert ("inner_lr" in text) == (width >= 100)
+
+    def test_table_has_just_the_columns_there_is_room_for(self, board: pd.DataFrame) -> None:
+        file = io.StringIO()
+        leaderboard_format.print_table(board, Console(width=200, file=file))
+        needed = max(len(line) for line in file.getvalue().splitlines()[2:6])
+        for width, whole in ((needed, True), (needed - 1, False)):
+            file = io.StringIO()
+            leaderboard_format.print_table(board, Console(width=width, file=file))
+            assert ("outer_lr" in file.getvalue()) is whole
+            assert "…" not in file.getvalue()
 
     def test_markdown(self, board: pd.DataFrame) -> None:
         lines = leaderboard_format.to_markdown(board).splitlines()

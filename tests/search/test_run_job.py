@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import errno
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +14,12 @@ import pytest
 import torch
 
 from episodes.episode import Episodes, Split
-from search import training
+from search import atomic_file, checkpoint, training, trial_folder
+from search.attempts import SupersededError
 from search.config import Config
+from search.disk import Waiting
 from search.jobs import Job, Progress
-from search.run_job import SEAL_SECONDS, run_job
+from search.run_job import DEATHS, HUNG, SEAL_SECONDS, Publish, run_job
 from search.trial_folder import TrialFolder
 from tests.search.small_runs import NoisyPrototypes, distribution, small_config
 
@@ -27,8 +32,13 @@ class Published:
     def __init__(self) -> None:
         self.rows: list[int] = []
 
-    def __call__(self, folder: TrialFolder) -> None:
+    def __call__(self, folder: TrialFolder, *, ended: bool) -> None:
         self.rows.append(len(folder.table()))
+        self.ended = ended
+
+
+def nowhere(folder: TrialFolder, *, ended: bool) -> None:
+    """Publish nothing."""
 
 
 @pytest.fixture
@@ -40,11 +50,12 @@ def start(
     path: Path,
     source: NoisyPrototypes | None = None,
     config: Config = CONFIG,
-    publish: Callable[[TrialFolder], object] = lambda folder: None,
+    publish: Publish = nowhere,
     clock: Callable[[], float] = lambda: 0.0,
+    **options: Any,
 ) -> Iterator[Progress]:
     source = source or NoisyPrototypes()
-    return run_job(config, source, TrialFolder(path), publish, clock)
+    return run_job(config, source, TrialFolder(path), publish, clock, **options)
 
 
 def table(path: Path) -> pd.DataFrame:
@@ -79,6 +90,7 @@ def test_a_job_runs_to_its_end_and_seals_every_episode(tmp_path: Path) -> None:
     counts = TrialFolder(tmp_path).table()["split"].value_counts().to_dict()
     assert counts == {"train": 24, "rung": 2 * 4, "validation": 5, "test": 6}
     assert published.rows == [8 + 4, 16 + 8, 24 + 8 + 5 + 6]
+    assert published.ended
 
 
 def test_progress_tells_the_values_so_far(tmp_path: Path) -> None:
@@ -152,7 +164,7 @@ def test_a_divergence_keeps_its_episodes_and_is_told_again(tmp_path: Path, algor
 
     def run() -> list[Progress]:
         folder = TrialFolder(tmp_path)
-        return list(run_job(config, distribution("regression"), folder, lambda folder: None))
+        return list(run_job(config, distribution("regression"), folder, nowhere))
 
     *_, last = run()
     assert last.phase == "diverged"
@@ -208,8 +220,116 @@ def test_the_folder_of_another_configuration_is_not_touched(tmp_path: Path) -> N
     pd.testing.assert_frame_equal(table(tmp_path), before)
 
 
+@pytest.mark.usefixtures("every_batch_reports")
+def test_a_process_that_was_taken_over_seals_nothing_more(tmp_path: Path) -> None:
+    whole = list(start(tmp_path / "whole"))
+    old = start(tmp_path / "parts")
+    while next(old).phase != "rung":
+        pass
+    new = start(tmp_path / "parts")
+    next(new)
+    with pytest.raises(SupersededError, match=f"taken over by process {os.getpid()} on"):
+        list(old)
+    *_, last = new
+    assert last.history == whole[-1].history
+    pd.testing.assert_frame_equal(table(tmp_path / "parts"), table(tmp_path / "whole"))
+
+
+@pytest.mark.usefixtures("every_batch_reports")
+def test_a_process_that_dies_in_one_place_again_and_again_is_given_up(tmp_path: Path) -> None:
+    told = start(tmp_path, by="driver")
+    while next(told).phase != "rung":
+        pass
+    del told
+    for _ in range(DEATHS):
+        assert next(start(tmp_path, by="driver")).phase == "train"
+    (only,) = start(tmp_path, by="driver")
+    assert only.phase == "failed"
+    assert only.reason == f"its process died {DEATHS} times in a row without getting any further"
+    *_, last = start(tmp_path, by="another driver")
+    assert last.phase == "final"
+
+
+def test_a_job_that_hung_is_not_run_again(tmp_path: Path) -> None:
+    stacks = """Timeout (0:01:00)!
+Thread 0x00007f (most recent call first):
+  File "/lib/queue.py", line 180 in get
+
+Thread 0x00008f (most recent call first):
+  File "/mine/learner.py", line 12 in adapt
+  File "/search/run_job.py", line 80 in run_job
+"""
+    (tmp_path / HUNG).write_text(stacks)
+    (only,) = start(tmp_path)
+    assert only.phase == "failed"
+    assert only.reason.startswith(
+        "hung: it told nothing for the trial_timeout, in adapt (/mine/learner.py, line 12); "
+    )
+    assert str(tmp_path / HUNG) in only.reason
+
+
+class FullDisk:
+    """Lets a write fail for some time, as a full disk does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, first: int, failures: int) -> None:
+        self.calls, self.slept = 0, 0.0
+        self.failing = range(first, first + failures)
+        self.write = atomic_file.write_atomically
+        for module in (checkpoint, trial_folder):
+            monkeypatch.setattr(module, "write_atomically", self)
+
+    def __call__(self, path: Path, content: bytes) -> None:
+        self.calls += 1
+        if self.calls - 1 in self.failing:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        self.write(path, content)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+@pytest.mark.parametrize("first", range(9), ids="write-{}".format)
+def test_a_full_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """Each seal writes three files; whichever of them fails, nothing is lost or doubled."""
+    list(start(tmp_path / "whole"))
+    disk = FullDisk(monkeypatch, first, failures=3)
+    told = list(start(tmp_path / "parts", waiting=Waiting(60, 5, disk.sleep)))
+    assert told[-1].phase == "final"
+    assert disk.slept == 15
+    assert sum(p.reason.startswith("waits: ") for p in told) == 3
+    pd.testing.assert_frame_equal(table(tmp_path / "parts"), table(tmp_path / "whole"))
+
+
+def test_a_disk_that_stays_full_blocks_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        disk = FullDisk(patch, first=3, failures=1000)
+        *_, last = start(tmp_path, waiting=Waiting(60, 5, disk.sleep))
+    assert last.phase == "blocked"
+    assert f"{tmp_path}: no space left there" in last.reason
+    assert set(table(tmp_path)["split"]) == {"train", "rung"}
+    *_, again = start(tmp_path)
+    assert again.phase == "final"
+
+
+def test_more_room_means_smaller_chunks_and_the_same_result(tmp_path: Path) -> None:
+    usual, smaller = [list(start(tmp_path / str(room), room=room))[-1] for room in (1, 2)]
+    assert smaller.value == pytest.approx(usual.value, rel=1e-4)
+    chunks = {
+        room: TrialFolder(tmp_path / str(room)).newest(CONFIG).state["formulation"]["chunk"]
+        for room in (1, 2)
+    }
+    assert chunks[2] <= CONFIG.hyper["meta_batch_size"] // 2
+    assert chunks[2] < chunks[1]
+    *_, again = start(tmp_path / "2", room=2)
+    assert again == smaller
+
+
 def test_a_job_travels_as_text() -> None:
-    job = Job("confirmation", 7, CONFIG, "run", "/somewhere")
+    job = Job("confirmation", 7, CONFIG, "/somewhere", room=2)
     assert Job.from_json(job.to_json()) == job
     assert job.name == "confirm-007-seed-1"
     progress = Progress("train", 3)

@@ -131,10 +131,37 @@ def test_values_set_on_top_are_validated_with_the_rest() -> None:
     assert error.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [(0, 0.0), (0.25, 0.25), (1, 1.0), (2, 2.0), ("auto", "auto")]
+)
+def test_a_trial_has_a_share_of_a_gpu_or_whole_ones_or_what_it_needs(
+    given: Any, meant: float | str
+) -> None:
+    found = spec(resources={"gpu": given})
+    assert found.resources.gpu == meant
+    assert found.resolved()["resources"]["gpu"] == meant
+    assert parse_spec(json.loads(json.dumps(found.resolved()))).resources.gpu == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [({}, 3600.0), ("30m", 1800.0), (90, 90.0), (None, None)]
+)
+def test_a_trial_that_tells_nothing_for_so_long_hangs(given: Any, meant: float | None) -> None:
+    timeout = {} if given == {} else {"trial_timeout": given}
+    found = spec(budget=BUDGET | timeout)
+    assert found.budget.trial_timeout == meant
+    assert parse_spec(found.resolved()).budget.trial_timeout == meant
+
+
 def test_trials_or_a_time_limit_is_enough() -> None:
     assert spec(budget={"episodes": 9, "time_limit": "8m"}).budget.trials is None
     assert spec(budget={"episodes": 9, "trials": 2}).budget.time_limit is None
 
+
+BUDGET = {"trials": 1, "episodes": 9}
+TIME = 'must be a time above 0, such as 150, "150s", "8m" or "1h30m"'
+GPU = "must be auto, a share of a GPU such as 0.25, or a whole number of GPUs"
+NO_GPUS = (float("nan"), float("inf"), -0.5, 1.5, "all", "0.5", [1])
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"budgett": {}}, "budgett: unknown key: did you mean budget?"),
@@ -202,7 +229,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"budget": {"episodes": 9}}, "budget.trials: null: give a number of trials, or a time_limit"),
     (
         {"budget": {"episodes": 9, "time_limit": "soon"}},
-        'budget.time_limit: \'soon\': must be a time above 0, such as 150, "150s", "8m" or "1h30m"',
+        f"budget.time_limit: 'soon': {TIME}",
     ),
     (
         {"budget": {"trials": 1, "episodes": 100, "first_rung": 101}},
@@ -212,10 +239,54 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"budget": {"trials": 1, "episodes": 100, "reduction_factor": 1}},
         "budget.reduction_factor: 1: must be at least 2",
     ),
-    ({"concurrency": "all"}, "concurrency: 'all': must be auto, or a whole number of at least 1"),
-    ({"concurrency": True}, "concurrency: true: must be auto, or a whole number of at least 1"),
+    (
+        {"concurrency": "all"},
+        "concurrency: 'all': must be auto, or a whole number from 1 to 100000",
+    ),
+    ({"concurrency": True}, "concurrency: true: must be auto, or a whole number from 1 to 100000"),
     ({"resources": {"cpu": 0}}, "resources.cpu: 0: must be above 0"),
-    ({"resources": {"gpu": float("nan")}}, "resources.gpu: nan: must be a finite number"),
+    *(({"resources": {"gpu": gpu}}, f"resources.gpu: {gpu!r}: {GPU}") for gpu in NO_GPUS),
+    ({"resources": {"gpu": True}}, f"resources.gpu: true: {GPU}"),
+    ({"resources": {"gpu": None}}, f"resources.gpu: null: {GPU}"),
+    ({"resources": {"cpu": -1}}, "resources.cpu: -1: must be above 0"),
+    ({"resources": {"memory_gb": 0}}, "resources.memory_gb: 0: must be above 0"),
+    *(
+        ({"budget": BUDGET | {"trial_timeout": time}}, f"budget.trial_timeout: {time!r}: {TIME}")
+        for time in (0, -1, "0s", "soon", float("inf"))
+    ),
+    ({"resources": {"memory_gb": 1e308}}, "resources.memory_gb: 1e+308: must be at most 100000"),
+    ({"resources": {"gpu": 10**9}}, f"resources.gpu: 1000000000: {GPU}"),
+    (
+        {"concurrency": 10**9},
+        "concurrency: 1000000000: must be auto, or a whole number from 1 to 100000",
+    ),
+    ({"seeds": 1001}, "seeds: 1001: must be at most 1000"),
+    ({"problem": OMNIGLOT | {"shots": 10001}}, "problem.shots: 10001: must be at most 10000"),
+    ({"problem": OMNIGLOT | {"ways": 10001}}, "problem.ways: 10001: must be at most 10000"),
+    (
+        {"problem": OMNIGLOT | {"evaluation": {"test_episodes": 10**9}}},
+        "problem.evaluation.test_episodes: 1000000000: must be at most 1000000",
+    ),
+    (
+        {"budget": {"trials": 10**9, "episodes": 9}},
+        "budget.trials: 1000000000: must be at most 1000000",
+    ),
+    (
+        {"budget": {"trials": 1, "episodes": 10**13}},
+        "budget.episodes: 10000000000000: must be at most 1000000000000",
+    ),
+    (
+        {"budget": BUDGET | {"time_limit": 1e300}},
+        "budget.time_limit: 1e+300: must be at most 87600h, which is ten years",
+    ),
+    (
+        {"description": "x" * 10001},
+        f"description: '{'x' * 56}...: must have at most 10000 characters",
+    ),
+    (
+        {"space": {"maml/inner_lr": [i / 2000 for i in range(1001)]}},
+        "space.maml/inner_lr: 1001 options: give at most 1000",
+    ),
     ({"seed": 2**32}, "seed: 4294967296: must be at most 4294967295"),
     ({"description": 3}, "description: 3: must be text"),
     ({"space": []}, "space: []: must be a mapping of keys to values"),
@@ -262,6 +333,20 @@ def test_every_problem_is_told_on_a_line_of_its_own() -> None:
         "space.maml/inner_lr: []: a choice needs at least one option",
         "space.reptil/inner_lr: unknown algorithm or network reptil: did you mean reptile?",
     ]
+
+
+def test_of_very_many_problems_the_first_are_told() -> None:
+    with pytest.raises(UserError) as error:
+        spec(algorithms=[f"no-{number}" for number in range(50)])
+    told = str(error.value).splitlines()
+    assert len(told) == 21
+    assert told[0].startswith("algorithms: 'no-0': unknown algorithm: ")
+    assert told[-1] == "and 30 more"
+    with pytest.raises(UserError) as error:
+        spec(space={"x" * 5000: 1, "\x1b[2J/inner_lr": 1})
+    long, hidden = str(error.value).splitlines()
+    assert len(long) == 1000
+    assert hidden.startswith("space.\\x1b[2J/inner_lr: unknown algorithm or network \\x1b[2J: ")
 
 
 def test_image_tasks_are_tasks_whose_examples_are_images() -> None:

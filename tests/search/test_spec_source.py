@@ -15,6 +15,10 @@ KNOWN = (
     "sinusoid, sinusoid-composed, sinusoid-family"
 )
 
+TAG = "x, line 1: not valid YAML: the tag 'tag:yaml.org,2002:"
+TOO_DEEP = "not valid YAML: nested too deeply, more than 32 levels"
+NO_KEY = "as a key: keys must be text"
+
 
 def test_a_name_is_a_ready_made_search_whatever_lies_in_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -37,6 +41,18 @@ def test_numbers_in_exponents_are_numbers() -> None:
     assert content == [1e-3, 1e2, -2e3, 1.5e-3, 0.1, "1e", "e3", 12]
 
 
+def test_what_is_plain_is_read_as_it_is_written() -> None:
+    text = 'a: 2001-02-30\nb: {<<: c}\nc: =\'\nd: "x\\ty"\ne: 9223372036854775807\nf: née'
+    assert parse_yaml(text, "x") == {
+        "a": "2001-02-30",
+        "b": {"<<": "c"},
+        "c": "='",
+        "d": "x\ty",
+        "e": 2**63 - 1,
+        "f": "née",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -45,12 +61,29 @@ def test_numbers_in_exponents_are_numbers() -> None:
         ("a: &anchor [1]\nb: *anchor", "x, line 2: not valid YAML: aliases are not allowed"),
         (
             "a: !!python/object/apply:os.system [echo]",
-            "x, line 1: not valid YAML: could not determine a constructor for the tag "
-            "'tag:yaml.org,2002:python/object/apply:os.system'",
+            "x, line 1: not valid YAML: the tag "
+            "'tag:yaml.org,2002:python/object/apply:os.system' is not allowed",
         ),
-        ("a: " + "x" * LARGEST, "x: larger than 1 MiB, which no specification is"),
-        ("[" * 5000, "x: nested too deeply"),
-        ("a: 2001-02-30", "x: not valid YAML: day is out of range for month"),
+        ('a: !!binary "aGk="', f"{TAG}binary' is not allowed"),
+        ("a: !!set {b, c}", f"{TAG}set' is not allowed"),
+        ("a: !mine b", "x, line 1: not valid YAML: the tag '!mine' is not allowed"),
+        ("a: " + "x" * LARGEST, "x: larger than 256 KiB"),
+        ("[" * 5000, f"x, line 1: {TOO_DEEP}"),
+        ("\n".join(" " * depth + "a:" for depth in range(40)), f"x, line 32: {TOO_DEEP}"),
+        ("- " * 5000, f"x, line 1: {TOO_DEEP}"),
+        ("a: 9223372036854775808", "x, line 1: not valid YAML: a whole number beyond 64 bits"),
+        ("a: 1" + ":1" * 90000, "x, line 1: not valid YAML: a number of 180001 characters"),
+        ("a: 1" + ":1" * 90000 + ".5", "x, line 1: not valid YAML: a number of 180003 characters"),
+        ("a: 0x" + "f" * 9000, "x, line 1: not valid YAML: a number of 9002 characters"),
+        ('a: "\\x1b[2J"', "x, line 1: not valid YAML: control character '\\x1b' is not allowed"),
+        ('"\\0": 1', "x, line 1: not valid YAML: control character '\\x00' is not allowed"),
+        ('a: "\\u202e"', "x, line 1: not valid YAML: control character '\\u202e' is not allowed"),
+        ('a: "\\ud800"', "x, line 1: not valid YAML: control character '\\ud800' is not allowed"),
+        ("? [a]\n: 1", f"x, line 1: not valid YAML: 'a list or mapping' {NO_KEY}"),
+        ("? {a: 1}\n: 1", f"x, line 1: not valid YAML: 'a list or mapping' {NO_KEY}"),
+        ("a: {1: 2}", f"x, line 1: not valid YAML: '1' {NO_KEY}"),
+        ("~: 2", f"x, line 1: not valid YAML: '~' {NO_KEY}"),
+        ("a: 1\n--- 2", "x, line 2: not valid YAML: but found another document"),
     ],
 )
 def test_what_is_not_plain_yaml_is_refused(text: str, message: str) -> None:
@@ -76,7 +109,7 @@ def test_a_source_that_is_not_there_is_named() -> None:
         (b"- a\n- b\n", "holds no mapping of keys to values, such as `name: my-search`"),
         (b"", "holds no mapping of keys to values, such as `name: my-search`"),
         (b"\xff\xfe\x00", "not a text file in UTF-8"),
-        (b"a" * (LARGEST + 1), "larger than 1 MiB, which no specification is"),
+        (b"a" * (LARGEST + 1), "larger than 256 KiB"),
     ],
 )
 def test_a_file_that_holds_no_specification_is_refused(

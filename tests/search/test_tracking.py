@@ -279,7 +279,33 @@ class TestPublish:
         folder.add([make_records("train", range(900, 910), 910)])
         folder.seal(snapshot, config)
         assert tracker.publish(run, folder, config)
-        assert sent == ["episodes-00002.parquet"]
+        assert sent == ["episodes-00002-0001.parquet", "shards.json"]
+
+    def test_what_a_trial_took_back_is_not_read(
+        self,
+        tracker: Tracker,
+        tracking_uri: str,
+        config: Config,
+        folder: TrialFolder,
+        snapshot: Snapshot,
+        make_records: MakeRecords,
+    ) -> None:
+        """Its newest checkpoint was damaged when it was started again."""
+        run = tracker.start_trial(config, "trial", 0)
+        assert tracker.publish(run, folder, config)
+        newest = max((folder.path / "checkpoints").iterdir()) / "checkpoint.json"
+        newest.write_text(newest.read_text()[:50])
+        again = TrialFolder(folder.path)
+        assert again.resume(config) is not None
+        again.add(
+            [make_records("train", range(100, 900), 900), make_records("rung", range(4), 300)]
+        )
+        again.seal(snapshot, config)
+        assert tracker.publish(run, again, config)
+        table = Reader(tracking_uri).episodes(run)
+        assert table.equals(again.table())
+        train = table[table["split"] == "train"]
+        assert list(train["index"]) == list(range(900))
 
     def test_a_store_that_is_down_costs_nothing(
         self,

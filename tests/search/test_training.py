@@ -11,8 +11,9 @@ from algorithms.engine import Formulation
 from episodes.episode import Episodes, Kind, Split
 from search import training
 from search.records import EpisodeRecords
+from search.run_job import SEAL_SECONDS
 from search.snapshot import Snapshot
-from search.training import Report, hyperparameters, meta_train
+from search.training import Report, hyperparameters, meta_train, seconds_to_report
 from tests.search.small_runs import (
     PAIRS,
     RANKING,
@@ -207,3 +208,23 @@ def test_maml_learns_sinusoids() -> None:
     *_, last = meta_train(config, distribution("regression"))
     after, before = (column([last], "test", f"loss_{when}").mean() for when in ("after", "before"))
     assert after < 0.4 * before
+
+
+@pytest.mark.parametrize(
+    ("trained", "expected"), [(0.0, 1.0), (5.0, 1.0), (10.0, 2.0), (24.0, 4.8), (1e6, 5.0)]
+)
+def test_reports_come_less_often_as_a_trial_grows_old(trained: float, expected: float) -> None:
+    assert seconds_to_report(trained) == pytest.approx(expected)
+    assert seconds_to_report(trained) < SEAL_SECONDS / 2  # A seal waits for a report.
+
+
+def test_an_old_trial_reports_as_seldom_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that shows a second more each time it is read, as a batch of a second would."""
+    seconds = iter(range(10_000))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: float(next(seconds)))
+    config = small_config(episodes=480, rungs=(), meta_batch_size=4)
+    reports = list(meta_train(config, distribution("regression")))
+    trained = [report.episodes for report in reports if report.phase == "train"]
+    between = np.diff(trained)
+    assert between[0] < between[-2]
+    assert list(between[:-1]) == sorted(between[:-1])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from search import episode_table
+from search import checkpoint, episode_table
+from search.attempts import SupersededError
 from search.config import Config
 from search.errors import UserError
 from search.records import EpisodeRecords
@@ -91,7 +93,7 @@ def test_resume_drops_what_was_not_sealed(
 ) -> None:
     folder = TrialFolder(tmp_path)
     seal(folder, config, make_records, 0, 10)
-    stray = tmp_path / "episodes" / "episodes-00001.parquet"
+    stray = tmp_path / "episodes" / "episodes-00001-0001.parquet"
     stray.write_bytes(b"half a sha")
     folder.add([make_records("train", range(10, 20), 20)])
 
@@ -110,27 +112,27 @@ def test_only_the_last_two_checkpoints_are_kept(
     for first in range(0, 50, 10):
         seal(folder, config, make_records, first, first + 10)
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert kept == ["000003", "000004"]
+    assert kept == ["0001-000003", "0001-000004"]
     assert len(folder.table()) == 50
 
 
 def break_checkpoint_json(path: Path) -> None:
-    file = path / "checkpoints" / "000001" / "checkpoint.json"
+    file = path / "checkpoints" / "0001-000001" / "checkpoint.json"
     file.write_bytes(file.read_bytes()[:100])
 
 
 def break_tensors(path: Path) -> None:
-    (file,) = (path / "checkpoints" / "000001").glob("*.safetensors")
+    (file,) = (path / "checkpoints" / "0001-000001").glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-1])
 
 
 def break_newest_shard(path: Path) -> None:
-    file = path / "episodes" / "episodes-00001.parquet"
+    file = path / "episodes" / "episodes-00001-0001.parquet"
     file.write_bytes(file.read_bytes()[:-1])
 
 
 def lose_newest_shard(path: Path) -> None:
-    (path / "episodes" / "episodes-00001.parquet").unlink()
+    (path / "episodes" / "episodes-00001-0001.parquet").unlink()
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,63 @@ def test_damage_falls_back_to_the_checkpoint_before(
     assert snapshot.state["episodes"] == 10
     assert torch.equal(snapshot.tensors["meta/weight"], torch.full((2,), 10.0))
     seal(resumed, config, make_records, 10, 20)
+    assert list(TrialFolder(tmp_path).table()["index"]) == list(range(20))
+
+
+def test_whoever_resumes_supersedes_whoever_was_there(
+    tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    old, new = TrialFolder(tmp_path), TrialFolder(tmp_path)
+    seal(old, config, make_records, 0, 10)
+    new.resume(config)
+    with pytest.raises(SupersededError, match="taken over by process"):
+        seal(old, config, make_records, 10, 20)
+    seal(new, config, make_records, 10, 20)
+    assert list(TrialFolder(tmp_path).table()["index"]) == list(range(20))
+
+
+def test_what_a_superseded_process_still_writes_is_not_used(
+    tmp_path: Path, config: Config, make_records: MakeRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped between its look at the attempts and its writing, and is then woken."""
+    old, new = TrialFolder(tmp_path), TrialFolder(tmp_path)
+    seal(old, config, make_records, 0, 10)
+    new.resume(config)
+    seal(new, config, make_records, 10, 20)
+    for first in (10, 30, 50):
+        old.add([make_records("train", range(first, first + 20), first + 20, seed=8)])
+        with monkeypatch.context() as patch:
+            checks = iter([lambda number: None, old.attempts.check])
+            patch.setattr(old.attempts, "check", lambda number, c=checks: next(c)(number))
+            with pytest.raises(SupersededError):
+                old.seal(snapshot_at(first + 20), config)
+    assert list(new.table()["index"]) == list(range(20))
+    resumed = TrialFolder(tmp_path)
+    snapshot = resumed.resume(config)
+    assert snapshot is not None
+    assert snapshot.state["episodes"] == 20
+    table = resumed.table()
+    assert list(table["index"]) == list(range(20))
+    assert set(table["seed"]) == {7}
+
+
+def test_a_seal_that_fails_leaves_everything_as_it_was(
+    tmp_path: Path, config: Config, make_records: MakeRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = TrialFolder(tmp_path)
+    seal(folder, config, make_records, 0, 10)
+    folder.add([make_records("train", range(10, 20), 20)])
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_atomically", full)
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space left"):
+                folder.seal(snapshot_at(20), config)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    folder.seal(snapshot_at(20), config)
     assert list(TrialFolder(tmp_path).table()["index"]) == list(range(20))
 
 

@@ -1,0 +1,105 @@
+"""What Ray Tune takes of the driver's thread, for each report and each trial."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import ray
+
+from benchmarks.scale_actor import TellingActor
+from benchmarks.scale_search import Nobody, halving, specification
+from search import driver
+from search.conductor import Conductor, Plan
+from search.node import Expected
+from search.room import Resources
+from search.sampling import load_problem, sampler_of
+from search.study import SearchStudy
+
+FEW, MANY = 5, 40
+TURNS = 3
+RATE = 60.0
+"""Reports a second that are asked of the driver, well below what it can take."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Milliseconds of processor time of the driver's thread, without the conductor's.
+
+    processes: trials at once. report_ms: each report. trial_ms: each trial beside its reports, and
+        its share of what a search takes once.
+    """
+
+    processes: int
+    report_ms: float
+    trial_ms: float
+
+
+def measure(processes: int) -> Taken:
+    """Run two searches on this machine, with few and many reports a trial."""
+    for name, value in driver.SETTINGS.items():
+        os.environ.setdefault(name, value)
+    ray.init(
+        address="local",
+        num_cpus=processes,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    try:
+        trials = TURNS * processes
+        few, many = (_seconds(trials, reports, processes) for reports in (FEW, MANY))
+    finally:
+        ray.shutdown()
+    report = (many - few) / (trials * (MANY - FEW))
+    return Taken(processes, 1e3 * report, 1e3 * (few / trials - FEW * report))
+
+
+def _seconds(trials: int, reports: int, processes: int) -> float:
+    """Run a search; return the seconds of this thread that Tune took."""
+    spec = specification(trials)
+    problem, distribution = load_problem(spec, None)
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'study.db'}"
+        study = SearchStudy(uuid.uuid4().hex, url, "minimize", halving(spec), spec.seed)
+        nobody, spent = Nobody(), [0.0]
+        conductor = Conductor(
+            Plan(trials, None, 0, 0, processes),
+            study,
+            nobody,
+            nobody,
+            Path(folder),
+            sampler_of(spec, problem, distribution),
+            time.monotonic,
+        )
+
+        def timed(call: Callable[..., Any], *arguments: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return call(*arguments)
+            finally:
+                spent[0] += time.thread_time() - began
+
+        # Such a trial records nothing; where it would, it reads what it is to do.
+        instead = json.dumps({"reports": reports, "pause": processes / RATE})
+        expected = Expected(driver.own_node(), folder, "", None, {}, [])
+        with (
+            mock.patch.object(driver, "TrialActor", TellingActor),
+            mock.patch.object(conductor, "next_job", partial(timed, conductor.next_job)),
+            mock.patch.object(conductor, "told", partial(timed, conductor.told)),
+        ):
+            began = time.thread_time()
+            driver.drive(conductor, Resources(1, 0), instead, expected, None)
+            taken = time.thread_time() - began
+        if len(study.trials("COMPLETE")) != trials:
+            raise RuntimeError("the search did not complete")
+        return taken - spent[0]

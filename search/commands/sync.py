@@ -1,0 +1,31 @@
+"""`metasweep sync`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from search.commands.options import DEFAULT_STORAGE, Storage, TrackingUri
+
+
+def sync(
+    name: Annotated[str, typer.Argument(help="Name of a search whose store was away.")],
+    tracking_uri: TrackingUri = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Send to MLflow what is on disk and not there yet; nothing is sent twice."""
+    import os
+
+    from search.synchronize import synchronize
+    from search.tracking_client import resolve_uri
+
+    given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    outcome = synchronize(name, storage=storage, tracking_uri=resolve_uri(given) if given else None)
+    console = Console(highlight=False)
+    jobs = "1 run" if outcome.jobs == 1 else f"{outcome.jobs} runs"
+    sent = f"{jobs} brought up to date" if outcome.jobs else "nothing was missing"
+    console.print(f"{name}: {sent} in {outcome.tracking_uri}", soft_wrap=True)
+    next_step = "leaderboard" if outcome.ended else "resume"
+    console.print(f"Next:  metasweep {next_step} {name}", soft_wrap=True)

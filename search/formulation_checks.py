@@ -1,0 +1,34 @@
+"""Checks a formulation that stands in a file: what `algorithms.engine.Formulation` is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from search import spec_errors
+from search.config import MOST_EVALUATION_EPISODES
+from search.errors import UserError
+
+Together = Annotated[int, Field(ge=1, le=MOST_EVALUATION_EPISODES)]
+
+
+class FormulationFields(BaseModel):
+    """The fields of a formulation with their ranges."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    chunk: Together
+    compiled: bool = False
+    together: Together = 1
+    memory_mb: int | None = Field(default=None, ge=1, le=10**9)
+
+
+def check_formulation(value: Mapping[str, Any]) -> None:
+    """Raise UserError with a line for each field that is unknown, missing or out of range."""
+    try:
+        FormulationFields.model_validate(value)
+    except ValidationError as error:
+        lines = spec_errors.lines(error, FormulationFields)
+        raise UserError("\n".join(f"formulation.{line}" for line in lines)) from None

@@ -1,0 +1,28 @@
+"""Passwords in addresses: finding them, and showing an address without."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+MASKED = "***"
+
+# Up to the last @: a password that holds one itself, though it should be written %40, ends there.
+_BEFORE_HOST = re.compile(r"(://[^\s:/@]*:)(\S*)(?=@)")
+_PARAMETER = re.compile(
+    r"([?&;][\w.-]*(?:password|passwd|pwd|secret|token|credential|key)=)([^\s&;#'\"]*)",
+    re.IGNORECASE,
+)
+
+
+def masked(text: str) -> str:
+    """Return a text whose addresses hold no password: before the host, or as a parameter."""
+    for pattern in (_BEFORE_HOST, _PARAMETER):
+        text = pattern.sub(lambda found: found[1] + MASKED, text)
+    return text
+
+
+def secrets_of(url: str) -> set[str]:
+    """Return the passwords in an address, as they are written there and as they are meant."""
+    found = {match[2] for pattern in (_BEFORE_HOST, _PARAMETER) for match in pattern.finditer(url)}
+    return {form for secret in found for form in (secret, unquote(secret)) if form}

@@ -1,0 +1,97 @@
+"""Whether a node of the cluster can run a search's trials: asked before the first, and of each.
+
+Nodes come and go: a cluster that grows from nothing has none when a search begins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from search.versions import differences, versions_here
+
+SEEN_SECONDS = 5.0
+"""A network's file system may show a new file to other nodes only after some seconds."""
+
+NODE_FILE = "search.json"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the driver asks of every node.
+
+    node: id of the driver's own.
+    folder: of the search, with its run id: what a node sees there must be this search.
+    file_stores: what lies in files on the driver's node, and what to use instead.
+    """
+
+    node: str
+    folder: str
+    run_id: str
+    data: str | None
+    versions: dict[str, str]
+    file_stores: list[str]
+
+    def to_json(self) -> str:
+        """Return the values as one string."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Expected:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def file_stores(tracking_uri: str, study_url: str) -> list[str]:
+    """Return what is wrong with stores that other nodes cannot use, a line each."""
+    lines = []
+    if tracking_uri.startswith("sqlite"):
+        lines.append(
+            f"--tracking-uri: {tracking_uri}: a SQLite file cannot be shared by several nodes; "
+            "start an MLflow server that all of them reach, and give its http:// address"
+        )
+    if study_url.startswith("sqlite"):
+        lines.append(
+            f"study_url: {study_url}: SQLite is refused where trials run on several nodes; set "
+            "METASWEEP_STUDY_URL (or study_url) to a server's database: postgresql://HOST/NAME"
+        )
+    return lines
+
+
+def unfit(expected: Expected, node: str, sleep: Callable[[float], None] = time.sleep) -> str:
+    """Return why this node, of that id, cannot run the trials; an empty text where it can."""
+    lines = []
+    differing = differences(expected.versions, versions_here())
+    if differing:
+        lines.append(f"versions differ from the driver's: {'; '.join(differing)}")
+    if node != expected.node:
+        lines += expected.file_stores
+        if not _sees(expected, sleep):
+            lines.append(
+                f"--storage: {expected.folder}: not to be seen there; give a folder that all "
+                "nodes share, at the same path"
+            )
+        if expected.data is not None and not Path(expected.data).is_dir():
+            lines.append(f"--data: {expected.data}: no such folder there")
+    place = f"node {socket.gethostname()} (process {os.getpid()})"
+    return "\n".join(f"{place}: {line}" for line in lines)
+
+
+def _sees(expected: Expected, sleep: Callable[[float], None]) -> bool:
+    waited = 0.0
+    while True:
+        try:
+            found = json.loads((Path(expected.folder) / NODE_FILE).read_text())
+            if found.get("run_id") == expected.run_id:
+                return True
+        except (OSError, ValueError):
+            pass  # Not there, or not to be read, yet.
+        if waited >= SEEN_SECONDS:
+            return False
+        sleep(1.0)
+        waited += 1.0

@@ -1,0 +1,77 @@
+"""Sends sealed episodes to MLflow in a thread of its own, so that no store slows a trial down."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.config import Config
+from search.run_file import RunFile
+from search.tracking import Tracker
+from search.trial_folder import TrialFolder
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+RUN_UNKNOWN_WAIT = 0.2
+
+
+@dataclass(frozen=True)
+class _Due:
+    """What is to be sent: all that a folder held when it was last sealed."""
+
+    folder: TrialFolder
+    config: Config
+    ended: bool
+
+
+class Publisher:
+    """Keeps the newest seal of each job, and sends until the store has it.
+
+    The run of a job is opened by the driver, which may take its time, too. What is not sent when
+    the process ends lies sealed on disk, and `search.settle` sends it.
+    """
+
+    def __init__(self, tracker: Tracker):
+        self._tracker = tracker
+        self._due: dict[Path, _Due] = {}
+        self._changed = threading.Condition()
+        self._failures = 0
+        threading.Thread(target=self._work, name="publisher", daemon=True).start()
+
+    def publish(self, folder: TrialFolder, *, config: Config, ended: bool) -> None:
+        """Have sent what is sealed in a folder by now."""
+        sealed = TrialFolder(folder.path, folder.shards)
+        with self._changed:
+            self._due.pop(folder.path, None)
+            self._due[folder.path] = _Due(sealed, config, ended)
+            self._changed.notify_all()
+
+    def close(self, seconds: float) -> bool:
+        """Wait until all is sent, at most so long; return whether it is."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._due, deadline - time.monotonic())
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._due))
+                waiting = list(self._due.items())
+            waits = [self._send(path, due) for path, due in waiting]
+            time.sleep(max(waits))
+
+    def _send(self, path: Path, due: _Due) -> float:
+        """Send what is due; return after how many seconds to go on."""
+        run = RunFile(path, self._tracker.uri).read()
+        if run is None:
+            return RUN_UNKNOWN_WAIT
+        if not self._tracker.publish(run.id, due.folder, due.config, ended=due.ended):
+            self._failures += 1
+            return min(FIRST_WAIT * 2**self._failures, LONGEST_WAIT)
+        self._failures = 0
+        with self._changed:
+            if self._due.get(path) is due:
+                del self._due[path]
+            self._changed.notify_all()
+        return 0.0

@@ -1,0 +1,95 @@
+"""What each job is given of the cluster: processors, a share of a GPU, memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from search.errors import UserError
+from search.jobs import Job
+
+MARGIN = 1.25
+"""The largest trial of a kind may take so many times what the largest so far has taken."""
+
+CONTEXT_MB = 700.0
+"""What a process takes of a GPU before its first tensor: CUDA's context and kernels."""
+
+STEP = 20
+"""Shares of a GPU are twentieths: trials of nearly the same size can then follow one another."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """CPUs, GPUs and GB of memory: what one trial is given, or what there is.
+
+    gpu: "auto" measures trials, and gives each what its kind has needed.
+    memory_gb: None where it is not counted.
+    """
+
+    cpu: float
+    gpu: float | Literal["auto"]
+    memory_gb: float | None = None
+
+
+class Room:
+    """Decides what each job is given, and learns from what jobs have taken.
+
+    With `gpu: auto` the first trials of an algorithm on a network have a GPU for themselves. Each
+    tells its peak; the next ones are given a share that holds the largest, and a margin.
+    """
+
+    def __init__(self, resources: Resources):
+        self._resources = resources
+        self._peaks: dict[tuple[str, str], float] = {}
+
+    def of(self, job: Job) -> dict[str, float]:
+        """Return what Ray is asked for: CPU, GPU, and memory in bytes where it is counted."""
+        wanted = {"CPU": self._resources.cpu, "GPU": self._gpu(job)}
+        if self._resources.memory_gb is not None and not wanted["GPU"]:
+            wanted["memory"] = float(int(self._resources.memory_gb * job.room * 1e9))
+        return {name: amount for name, amount in wanted.items() if amount}
+
+    def learn(self, job: Job, numbers: Mapping[str, float]) -> None:
+        """Take note of the peak that a job tells, as a part of its device's memory."""
+        device = numbers.get("device_memory_mb", math.nan)
+        peak = numbers.get("peak_memory_mb", math.nan)
+        if math.isfinite(device) and math.isfinite(peak):
+            kind = (job.config.algorithm, job.config.network)
+            part = (MARGIN * peak + CONTEXT_MB) / device
+            self._peaks[kind] = max(part, self._peaks.get(kind, 0.0))
+
+    def _gpu(self, job: Job) -> float:
+        if self._resources.gpu != "auto":
+            share = self._resources.gpu
+        else:
+            known = self._peaks.get((job.config.algorithm, job.config.network))
+            share = 1.0 if known is None else min(1.0, math.ceil(known * STEP) / STEP)
+        # More than one GPU is whole ones, and each has all of its memory already.
+        return min(1.0, share * job.room) if share < 1 else share
+
+
+def check(resources: Resources, have: Resources, nodes: int) -> None:
+    """Raise UserError where one trial asks for more than a machine that stands alone has."""
+    asked = {"cpu": (resources.cpu, have.cpu)}
+    if resources.gpu != "auto":
+        asked["gpu"] = (resources.gpu, have.gpu if have.gpu != "auto" else 0.0)
+    if resources.memory_gb is not None and have.memory_gb is not None and not resources.gpu:
+        asked["memory_gb"] = (resources.memory_gb, have.memory_gb)
+    for name, (wanted, there) in asked.items():
+        if wanted > there:
+            where = "this machine has" if nodes == 1 else f"all {nodes} nodes together have"
+            raise UserError(f"resources.{name}: {wanted:g}: more than there is; {where} {there:g}")
+
+
+def trials_that_fit(resources: Resources, have: Resources) -> int | None:
+    """Return how many trials run at once; None where that changes with what is measured."""
+    if resources.gpu == "auto":
+        return None
+    fit = have.cpu // resources.cpu
+    if resources.gpu and have.gpu != "auto":
+        fit = min(fit, have.gpu // resources.gpu)
+    elif resources.memory_gb is not None and have.memory_gb is not None:
+        fit = min(fit, have.memory_gb // resources.memory_gb)
+    return int(fit)

@@ -1,0 +1,97 @@
+"""Faults of disks: one that is full, and files that were cut short."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cli import wait_until
+from tests.faults.audit import Audit, audit
+from tests.faults.setting import EPISODES, NAME, Setting, spec
+
+DISK_MB = 48
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a file system of a few MB; raises PermissionError where that is not allowed."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PermissionError(f"a small disk cannot be mounted: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def disk_full(setting: Setting) -> Audit:
+    """The disk of the storage folder is full for a while, whenever a trial has sealed."""
+    times = 4 if setting.full else 2
+    with small_disk(setting.folder / "metasweep-store") as disk:
+        setting.write(spec(4, 2))
+        filler = disk / "filler"
+        with setting.started(*setting.search()) as driver:
+            for number in range(times):
+                setting.wait_sealed(number, 1)
+                _fill(filler)
+                time.sleep(8.0)
+                filler.unlink()
+            output, _ = driver.communicate(timeout=240)
+        found = audit(setting.left, 4, repeat=(0,))
+        found.expect(driver.returncode == 0, output[-3000:])
+        found.expect("Traceback" not in output, output[-3000:])
+        found.expect("no space left there" in output, f"not a word of it: {output[-3000:]}")
+    return found
+
+
+def disk_full_from_the_start(setting: Setting) -> Audit:
+    """A full disk refuses a search in one message, before anything is computed."""
+    with small_disk(setting.folder / "metasweep-store") as disk:
+        setting.write(spec(1, 1))
+        _fill(disk / "filler")
+        done = setting.run(*setting.search())
+        found = Audit()
+        found.expect(done.code == 1, f"exit code {done.code}")
+        found.expect("Traceback" not in done.output, done.output[-3000:])
+        found.expect("no space left" in done.output, done.output[-3000:])
+        (disk / "filler").unlink()
+        done = setting.run(*setting.search())
+        found.expect(done.code == 0, done.output[-3000:])
+        after = audit(setting.left, 1)
+        after.wrong += found.wrong
+    return after
+
+
+def files_cut_short(setting: Setting) -> Audit:
+    """A driver is killed, and what its trials wrote last is cut short: the one before is used."""
+    # Long trials: none may have ended when the third has sealed twice.
+    content = spec(3, 3, budget={"episodes": 8 * EPISODES}, resources={"cpu": 0.5})
+    setting.write(content)
+    damages = ["checkpoint.json", "*.safetensors", "*.parquet"]
+    with setting.started(*setting.search()) as driver:
+        for number in range(3):
+            setting.wait_sealed(number, 2)
+        driver.kill()
+        driver.wait()
+    for number, pattern in enumerate(damages):
+        newest = max(setting.trial(number).rglob(pattern), key=lambda file: file.stat().st_mtime_ns)
+        content = newest.read_bytes()
+        newest.write_bytes(content[: setting.rng.randrange(len(content))])
+    done = setting.run("resume", NAME)
+    found = audit(setting.left, 3, repeat=(2,))
+    found.expect(done.code == 0, done.output[-3000:])
+    return found
+
+
+def _fill(file: Path) -> None:
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    # Nothing of it may stay in a buffer: the disk is full now, to the last block.
+    wait_until(file.exists, 1, "a full disk")

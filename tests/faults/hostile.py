@@ -1,0 +1,67 @@
+"""Runs commands on hostile input: in this process, or in one that may take only so much."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.cli import LEFT_OUT, PYTHON_M, SETTINGS, Done, call
+
+MEMORY = 8 << 30
+"""Bytes of address space: torch and its libraries take 4 GiB of it before they do anything."""
+
+SECONDS = 120
+
+
+def refused(
+    *arguments: str, folder: Path, environment: Mapping[str, str] = {}, code: int = 2
+) -> str:
+    """Run a command that must be refused in one message; return what it says."""
+    return said(call(*arguments, folder=folder, environment=environment), code)
+
+
+def refused_in_limits(
+    *arguments: str, folder: Path, environment: Mapping[str, str] = {}, code: int = 2
+) -> str:
+    """Do so in a process of its own, which must need neither much memory nor long."""
+    return said(run_in_limits(*arguments, folder=folder, environment=environment), code)
+
+
+def run_in_limits(*arguments: str, folder: Path, environment: Mapping[str, str] = {}) -> Done:
+    """Run a command to its end, in little memory and time."""
+    kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
+    process = subprocess.Popen(
+        [*PYTHON_M, *arguments],
+        cwd=folder,
+        env={**kept, **SETTINGS, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+    )
+    try:
+        output, errors = process.communicate(timeout=SECONDS)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return Done(process.returncode, output + errors, errors)
+
+
+def said(done: Done, code: int) -> str:
+    """Return a refusal's only message, which is short and moves no cursor."""
+    assert done.code == code, done.output
+    assert "Traceback" not in done.output
+    assert "Warning" not in done.output
+    lines = done.errors.splitlines()
+    assert lines[0].startswith("error "), done.output
+    assert len(lines) <= 25
+    assert len(done.errors) < 25_000
+    assert "\x1b" not in done.output
+    return done.errors.removeprefix("error ").strip()

@@ -1,0 +1,144 @@
+"""Faults of nodes: a worker node is killed; the head is, and a new one takes over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cli import free_port, session_members, started, wait_until
+from tests.faults.audit import Audit, audit
+from tests.faults.network import Host, hosts
+from tests.faults.setting import NAME, Setting, spec
+from tests.faults.stores import cluster_stores
+
+RAY = str(Path(sys.executable).with_name("ray"))
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}
+# Of a head that is gone, Ray's processes take a minute to be sure; here, some seconds.
+HASTY = {
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "8",
+    "RAY_gcs_server_request_timeout_seconds": "4",
+}
+
+
+@dataclass
+class Node:
+    """A `ray start` process with all that it started."""
+
+    process: subprocess.Popen[str]
+    host: Host
+
+    def kill(self) -> None:
+        """End all of it at once, as a loss of power would."""
+        for pid in session_members(self.process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def is_gone(self) -> bool:
+        """Whether nothing of it runs any more, but for what never does work for a search."""
+        agents = {"ray::DashboardA", "ray::RuntimeEnv"}
+        return set(session_members(self.process).values()) <= agents
+
+
+@contextmanager
+def node(folder: Path, host: Host, *arguments: str) -> Iterator[Node]:
+    """Start a node on a host, and wait until its raylet is up."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = ["--block", f"--node-ip-address={host.address}", "--disable-usage-stats"]
+    command = (*host.command, RAY, "start", *arguments, *options)
+    environment = TOKEN | HASTY
+    with started(folder=folder, command=command, environment=environment) as process:
+        yield Node(process, host)
+
+
+@contextmanager
+def head(setting: Setting, host: Host, temporary: str) -> Iterator[Node]:
+    """Start a head that runs no trials, and tell the commands of it."""
+    port = free_port()
+    arguments = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
+    with node(setting.folder / "head", host, *arguments, f"--temp-dir={temporary}") as running:
+        address = f"{host.address}:{port}"
+        setting.environment |= {"RAY_ADDRESS": address, **TOKEN, **HASTY}
+        logs = Path(temporary) / "session_latest" / "logs" / "raylet.out"
+        wait_until(lambda: logs.exists() and "Raylet" in logs.read_text(), 60, "a Ray head")
+        yield running
+
+
+@contextmanager
+def worker(setting: Setting, host: Host, number: int) -> Iterator[Node]:
+    """Start a node with room for one trial."""
+    arguments = [f"--address={setting.environment['RAY_ADDRESS']}", "--num-cpus=1"]
+    with node(setting.folder / f"worker-{number}", host, *arguments) as running:
+        yield running
+
+
+def worker_killed(setting: Setting) -> Audit:
+    """SIGKILL the node that runs a trial, in a cluster of three on one address."""
+    return _worker_killed(setting, [Host()] * 3)
+
+
+def worker_killed_in_network(setting: Setting) -> Audit:
+    """The same with every node in a network namespace of its own."""
+    with hosts(3) as own:
+        return _worker_killed(setting, own)
+
+
+def _worker_killed(setting: Setting, places: list[Host]) -> Audit:
+    setting.write(spec(3, 2))
+    # Sockets lie in here, whose paths may have no more than 107 characters.
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary,
+        cluster_stores(setting, places[0].servers),
+        head(setting, places[0], temporary),
+        worker(setting, places[1], 1) as first,
+        worker(setting, places[2], 2) as second,
+        setting.started(*setting.search(), prefix=places[0].command) as driver,
+    ):
+        setting.wait_sealed(0, 2, 180)
+        [victim] = [n for n in (first, second) if _runs(n, setting.trial(0))]
+        victim.kill()
+        output, _ = driver.communicate(timeout=280)
+        found = audit(setting.left, 3, repeat=(0, 1))
+    found.expect(driver.returncode == 0, output[-2000:])
+    attempts = len(list((setting.trial(0) / "attempts").glob("*.json")))
+    found.expect(attempts > 1, "the trial did not go on elsewhere")
+    return found
+
+
+def head_gone(setting: Setting) -> Audit:
+    """SIGKILL the head: workers and driver stop by themselves, and a new head goes on."""
+    setting.write(spec(2, 1))
+    with cluster_stores(setting), ExitStack() as stack:
+        with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
+            old = stack.enter_context(head(setting, Host(), temporary))
+            with (
+                worker(setting, Host(), 1) as orphan,
+                setting.started(*setting.search()) as driver,
+            ):
+                setting.wait_sealed(0, 1, 180)
+                old.kill()
+                wait_until(orphan.is_gone, 120, "the end of a worker without a head")
+                wait_until(lambda: driver.poll() is not None, 120, "the end of its driver")
+        with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
+            stack.enter_context(head(setting, Host(), temporary))
+            stack.enter_context(worker(setting, Host(), 2))
+            done = setting.run("resume", NAME)
+        found = audit(setting.left, 2, repeat=(0,))
+    found.expect(done.code == 0, done.output[-2000:])
+    return found
+
+
+def _runs(candidate: Node, trial: Path) -> bool:
+    """Whether a node runs a trial: the trial's newest attempt names its process."""
+    newest = max((trial / "attempts").glob("*.json"))
+    found = re.search(r'"pid": (\d+)', newest.read_text())
+    return bool(found) and int(found[1]) in session_members(candidate.process)

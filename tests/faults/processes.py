@@ -1,0 +1,142 @@
+"""Faults of processes: they are killed, or stopped for a while, or hang, or are one too many."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+from tests.cli import session_members, wait_until
+from tests.faults.audit import Audit, audit
+from tests.faults.setting import NAME, Setting, spec
+
+
+def trial_processes(driver: subprocess.Popen[str]) -> dict[int, str]:
+    """Return the processes below a driver that run trials: Ray names them after their class."""
+    members = session_members(driver)
+    return {pid: name for pid, name in members.items() if name.startswith("ray::TrialActor")}
+
+
+def driver_killed(setting: Setting) -> Audit:
+    """SIGKILL the driver at random moments, and go on each time."""
+    moments, trials = (20, 8) if setting.full else (3, 4)
+    setting.write(spec(trials, 2))
+    kills = 0
+    while kills < moments:
+        with setting.started(*setting.search()) as driver:
+            # From before Ray is up to the midst of trials: a driver is up after about 6 seconds.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                driver.wait(setting.rng.uniform(1.0, 14.0))
+                break  # It was faster than all our moments.
+            driver.kill()
+            driver.wait()
+            kills += 1
+    done = setting.run(*setting.search()) if not _is_complete(setting) else None
+    interrupted = [n for n in range(trials) if _attempts(setting, n) > 1]
+    found = audit(setting.left, trials, repeat=interrupted[:3])
+    if done is not None:
+        found.expect(done.code == 0, f"the last resume: {done.output[-2000:]}")
+    return found
+
+
+def trial_killed(setting: Setting) -> Audit:
+    """SIGKILL the process of a trial, which Ray starts again."""
+    trials = 3 if setting.full else 2
+    setting.write(spec(trials, 1))
+    with setting.started(*setting.search()) as driver:
+        for number in range(trials):
+            setting.wait_sealed(number, 2)
+            for pid in trial_processes(driver):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        output, _ = driver.communicate(timeout=180)
+    found = audit(setting.left, trials, repeat=range(trials))
+    found.expect(driver.returncode == 0, output[-2000:])
+    again = [_attempts(setting, n) > 1 for n in range(trials)]
+    found.expect(all(again), f"not every trial was started again: {again}")
+    found.expect("its process died; it is started again" in output, output[-2000:])
+    found.expect("Traceback" not in output, output[-4000:])
+    return found
+
+
+def stopped_for_a_while(setting: Setting) -> Audit:
+    """SIGSTOP everything, Ray included, for a while; then only the driver and the trials."""
+    seconds = 60.0 if setting.full else 8.0
+    setting.write(spec(3, 2))
+    with setting.started(*setting.search()) as driver:
+        setting.wait_sealed(0, 1)
+        _pause(list(session_members(driver)), seconds)
+        setting.wait_sealed(0, 3)
+        _pause([driver.pid, *trial_processes(driver)], seconds)
+        output, _ = driver.communicate(timeout=300)
+    found = audit(setting.left, 3, repeat=(0, 1))
+    found.expect(driver.returncode == 0, output[-2000:])
+    return found
+
+
+def orphan_wakes_up(setting: Setting) -> Audit:
+    """A trial's process sleeps while its driver is killed and another goes on; then it wakes up."""
+    setting.write(spec(2, 1))
+    with setting.started(*setting.search()) as driver:
+        setting.wait_sealed(0, 1)
+        [orphan] = trial_processes(driver)
+        os.kill(orphan, signal.SIGSTOP)
+        driver.kill()
+        driver.wait()
+        with setting.started(*setting.search()) as second:
+            setting.wait_sealed(0, 3)
+            os.kill(orphan, signal.SIGCONT)
+            output, _ = second.communicate(timeout=180)
+    found = audit(setting.left, 2, repeat=(0,))
+    found.expect(second.returncode == 0, output[-2000:])
+    return found
+
+
+def two_drivers(setting: Setting) -> Audit:
+    """Two drivers resume one search at once: one wins, the other says who holds it."""
+    rounds = 5 if setting.full else 1
+    setting.write(spec(2, 2))
+    with setting.started(*setting.search()) as driver:
+        setting.wait_sealed(0, 1)
+        driver.kill()
+        driver.wait()
+    complaints = []
+    for _ in range(rounds):
+        with setting.started("resume", NAME) as one, setting.started("resume", NAME) as other:
+            wait_until(
+                lambda: None in (one.poll(), other.poll()) and one.poll() != other.poll(),
+                60,
+                "the end of one driver",
+            )
+            loser, winner = (one, other) if one.poll() is not None else (other, one)
+            complaints.append((loser.returncode, loser.communicate()[0], winner.pid))
+            winner.kill()
+            winner.wait()
+    done = setting.run("resume", NAME)
+    found = audit(setting.left, 2)
+    found.expect(done.code == 0, done.output[-2000:])
+    for code, text, winner_pid in complaints:
+        held = f"{NAME}: is being driven already, by process {winner_pid} on "
+        found.expect(code == 2 and held in text, f"the loser said: {text[-500:]}")
+    return found
+
+
+def _pause(pids: list[int], seconds: float) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _attempts(setting: Setting, number: int) -> int:
+    return len(list((setting.trial(number) / "attempts").glob("*.json")))
+
+
+def _is_complete(setting: Setting) -> bool:
+    file = setting.left.folder / "search.json"
+    return file.exists() and '"COMPLETE"' in file.read_text()

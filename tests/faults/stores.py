@@ -1,0 +1,134 @@
+"""Faults of stores: the MLflow server is away, slow or broken; PostgreSQL is started again."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.cli import run_ids, wait_until
+from tests.faults.audit import Audit, audit
+from tests.faults.setting import NAME, Setting, spec
+from tests.http_proxy import LOOPBACK, Proxy, proxy
+from tests.servers import Postgres, mlflow_server, postgres
+
+TRIALS = 4
+
+
+@contextmanager
+def store(setting: Setting) -> Iterator[Proxy]:
+    """Run an MLflow server on SQLite, and a proxy in front of it that the search is told of."""
+    folder = setting.folder / "server"
+    folder.mkdir(parents=True)
+    backend = f"sqlite:///{folder / 'backend.db'}"
+    with mlflow_server(folder, backend, folder / "artifacts") as server, proxy(server.url) as front:
+        setting.environment["MLFLOW_TRACKING_URI"] = front.url
+        setting.tracking_uri = server.url
+        yield front
+
+
+def mlflow_down(setting: Setting) -> Audit:
+    """The MLflow server refuses connections for a minute."""
+    return _away(setting, lambda front: front.down())
+
+
+def mlflow_slow(setting: Setting) -> Audit:
+    """The MLflow server takes 2 seconds for every call."""
+    return _away(setting, lambda front: front.slow(2.0))
+
+
+def mlflow_broken(setting: Setting) -> Audit:
+    """The MLflow server answers 500 to everything."""
+    return _away(setting, lambda front: front.error(500))
+
+
+def _away(setting: Setting, fail: Callable[[Proxy], None]) -> Audit:
+    """Let trials run to their ends while the store does not work, then let it work again."""
+    with store(setting) as front:
+        setting.write(spec(TRIALS, 2))
+        with setting.started(*setting.search()) as driver:
+            setting.wait_sealed(0, 1)
+            fail(front)
+            failing_since = time.monotonic()
+            wait_until(lambda: _complete(setting) >= 2, 120, "trials that end without the store")
+            time.sleep(max(0.0, (60.0 if setting.full else 0.0) + failing_since - time.monotonic()))
+            front.pass_on()
+            output, _ = driver.communicate(timeout=240)
+        found = audit(setting.left, TRIALS, repeat=(0,))
+        found.expect(driver.returncode == 0, output[-2000:])
+        found.expect(f"metasweep leaderboard {NAME}" in output, "no leaderboard")
+        _audit_order(found, setting)
+    return found
+
+
+def mlflow_never_back(setting: Setting) -> Audit:
+    """The MLflow server goes and stays away: the table on disk is whole, and `sync` sends it."""
+    with store(setting) as front:
+        setting.write(spec(2, 2))
+        with setting.started(*setting.search(), METASWEEP_STORE_PATIENCE="1") as driver:
+            setting.wait_sealed(0, 1)
+            front.down()
+            output, _ = driver.communicate(timeout=240)
+        found = Audit()
+        found.expect(driver.returncode == 1, output[-2000:])
+        found.expect(f"metasweep sync {NAME}" in output, output[-2000:])
+        found.expect("Traceback" not in output, output[-2000:])
+        refused = setting.run("sync", NAME)
+        found.expect(refused.code == 1 and "refused" in refused.output, refused.output)
+        front.pass_on()
+        done = setting.run("sync", NAME)
+        found.expect(done.code == 0, done.output)
+        again = setting.run("sync", NAME)
+        found.expect("nothing was missing" in again.output, again.output)
+        board = setting.run("leaderboard", NAME)
+        found.expect(board.code == 0, board.output)
+        after = audit(setting.left, 2, repeat=(0,))
+        after.wrong += found.wrong
+        _audit_order(after, setting)
+    return after
+
+
+def postgres_restarted(setting: Setting) -> Audit:
+    """PostgreSQL, which holds the study and MLflow's records, crashes in mid-search and is back."""
+    restarts = 3 if setting.full else 1
+    with cluster_stores(setting) as database:
+        setting.write(spec(TRIALS, 2))
+        with setting.started(*setting.search()) as driver:
+            for number in range(restarts):
+                setting.wait_sealed(number, 1)
+                database.stop(crash=True)
+                time.sleep(setting.rng.uniform(1.0, 5.0))
+                database.start()
+            output, _ = driver.communicate(timeout=240)
+        found = audit(setting.left, TRIALS, repeat=(0,))
+        found.expect(driver.returncode == 0, output[-2000:])
+        found.expect(database.password not in output, "a password was printed")
+    return found
+
+
+@contextmanager
+def cluster_stores(setting: Setting, host: str = LOOPBACK) -> Iterator[Postgres]:
+    """Run PostgreSQL with a database for the study and one behind an MLflow server."""
+    folder = setting.folder / "server"
+    with postgres(folder, host=host) as database:
+        study, backend = database.create_database("optuna"), database.create_database("mlflow")
+        with mlflow_server(folder, backend, folder / "artifacts", host=host) as server:
+            setting.environment["MLFLOW_TRACKING_URI"] = setting.tracking_uri = server.url
+            setting.environment["METASWEEP_STUDY_URL"] = setting.study_url = study
+            yield database
+
+
+def _complete(setting: Setting) -> int:
+    return sum(trial.state.name == "COMPLETE" for trial in setting.left.trials())
+
+
+def _audit_order(found: Audit, setting: Setting) -> None:
+    """Look into the server's database whether episodes came in order."""
+    path = setting.folder / "server" / "backend.db"
+    key = "episode/test/query_loss_after"
+    for run in run_ids(setting.left.folder).values():
+        with sqlite3.connect(path) as database:
+            query = "select step from metrics where run_uuid = ? and key = ? order by rowid"
+            steps = [step for (step,) in database.execute(query, (run, key))]
+        found.expect(steps == sorted(steps), f"run {run}: episodes came out of order")

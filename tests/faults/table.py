@@ -1,0 +1,47 @@
+"""The table of faults: what goes wrong, for real, and what looks at the search afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.faults import clock, disks, nodes, processes, stores, trials
+from tests.faults.audit import Audit
+from tests.faults.setting import Setting
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong.
+
+    run: raises PermissionError where this machine does not allow it.
+    short: whether `make test` runs it, shortened; the whole table has it in any case.
+    postgres: whether it needs PostgreSQL's server.
+    """
+
+    run: Callable[[Setting], Audit]
+    short: bool = True
+    postgres: bool = False
+
+
+FAULTS = {
+    "driver-killed": Fault(processes.driver_killed),
+    "trial-killed": Fault(processes.trial_killed),
+    "worker-killed": Fault(nodes.worker_killed, short=False, postgres=True),
+    "worker-killed-in-network": Fault(nodes.worker_killed_in_network, postgres=True),
+    "head-gone": Fault(nodes.head_gone, postgres=True),
+    "mlflow-down": Fault(stores.mlflow_down),
+    "mlflow-slow": Fault(stores.mlflow_slow, short=False),
+    "mlflow-broken": Fault(stores.mlflow_broken, short=False),
+    "mlflow-never-back": Fault(stores.mlflow_never_back),
+    "postgres-restarted": Fault(stores.postgres_restarted, postgres=True),
+    "disk-full": Fault(disks.disk_full),
+    "disk-full-from-the-start": Fault(disks.disk_full_from_the_start),
+    "two-drivers": Fault(processes.two_drivers),
+    "trial-hangs": Fault(trials.trial_hangs),
+    "clock-set-back": Fault(clock.clock_set_back),
+    "stopped-for-a-while": Fault(processes.stopped_for_a_while),
+    "orphan-wakes-up": Fault(processes.orphan_wakes_up),
+    "files-cut-short": Fault(disks.files_cut_short),
+    "random-trouble": Fault(trials.random_trouble),
+}

@@ -1,0 +1,71 @@
+"""Faults of trials: they hang, or end in every way that a user's code can make them end."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.faults import unruly
+from tests.faults.audit import Audit, audit
+from tests.faults.setting import Setting, spec
+
+REASONS = {
+    unruly.RAISES: ("FAIL", "KeyError: 'a bug in a user's algorithm'|KeyError: "),
+    unruly.NAN: ("PRUNED", "training loss is nan at episode"),
+    unruly.EXITS: ("FAIL", "its process died 3 times in a row without getting any further"),
+    unruly.NO_MEMORY: ("PRUNED", "out of memory: RuntimeError: .*allocate"),
+}
+
+
+def _unruly(setting: Setting, **changes: object) -> dict[str, object]:
+    """Return what makes a specification one of the unruly algorithm, put beside it."""
+    setting.folder.mkdir(parents=True, exist_ok=True)
+    (setting.folder / "unruly.py").write_text(Path(unruly.__file__).read_text())
+    fixed = {"inner_lr": 0.01, "outer_lr": 0.001, "inner_steps": 1, "meta_batch_size": 4}
+    space = {f"unruly:unruly/{name}": value for name, value in {**fixed, **changes}.items()}
+    return {"algorithms": ["unruly:unruly"], "space": space}
+
+
+def trial_hangs(setting: Setting) -> Audit:
+    """A trial hangs: it is stopped after `trial_timeout`, told FAIL, and the search goes on."""
+    trials = 8 if setting.full else 3
+    limits = {"trial_timeout": 6, "episodes": 700, "first_rung": 350}
+    setting.write(spec(trials, 2, budget=limits, **_unruly(setting, trouble=unruly.HANGS)))
+    done = setting.run(*setting.search())
+    found = audit(setting.left, trials)
+    for trial in setting.left.trials():
+        reason = trial.user_attrs.get("reason", "")
+        found.expect(trial.state.name == "FAIL", f"trial {trial.number} is {trial.state.name}")
+        found.expect("told nothing for the trial_timeout, in " in reason, f"reason: {reason}")
+    found.expect("no trial has finished" in done.output, done.output[-2000:])
+    return found
+
+
+def random_trouble(setting: Setting) -> Audit:
+    """Exceptions, NaN, exits and lack of memory, each in one trial of ten: the search completes."""
+    trials = 200 if setting.full else 24
+    limits = {"episodes": 400, "first_rung": 200}
+    setting.write(spec(trials, "auto", budget=limits, **_unruly(setting, trouble=unruly.RANDOM)))
+    done = setting.run(*setting.search())
+    found = audit(setting.left, trials)
+    found.expect(done.code == 0, done.output[-2000:])
+    found.expect("Traceback" not in done.output, done.output[-2000:])
+    board = setting.run("leaderboard", "faulty", "--format", "json")
+    listed = {entry["number"]: entry for entry in json.loads(board.output)["failed"]}
+    kinds = set()
+    for trial in setting.left.trials():
+        luck = trial.params["unruly:unruly/luck"]
+        trouble = unruly.trouble_of(unruly.RANDOM, luck)
+        if trouble not in REASONS:
+            found.expect(trial.number not in listed, f"trial {trial.number} is listed as failed")
+            continue
+        kinds.add(trouble)
+        state, reason = REASONS[trouble]
+        told = trial.user_attrs.get("reason", "")
+        found.expect(trial.state.name == state, f"trial {trial.number} is {trial.state.name}")
+        found.expect(bool(re.match(reason, told)), f"trial {trial.number}: {told}")
+        there = listed.get(trial.number, {})
+        found.expect(there.get("reason") == told, f"trial {trial.number} is listed as {there}")
+    found.expect(len(kinds) >= 3, f"only {kinds} happened")
+    return found

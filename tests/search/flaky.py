@@ -1,0 +1,37 @@
+"""A real database whose commits fail on command, below SQLAlchemy."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from search.study import SearchStudy
+
+PERIOD = 3
+"""One commit in so many fails: a repeated call reads first, and each read ends with a commit."""
+
+
+class Flaky:
+    """Lets one commit in three of a study's database fail.
+
+    lost: the database has committed, and only its answer is lost; otherwise it has not.
+    offset: which of the three.
+    """
+
+    def __init__(self, study: SearchStudy, *, lost: bool, offset: int) -> None:
+        self.failed = 0
+        self._commits = 0
+        self._lost, self._offset = lost, offset
+        dialect = study._storage._database._storage.engine.dialect
+        self._commit: Callable[[Any], None] = dialect.do_commit
+        dialect.do_commit = self._fail_at_times
+
+    def _fail_at_times(self, connection: Any) -> None:
+        self._commits += 1
+        fails = self._commits % PERIOD == self._offset
+        if self._lost or not fails:
+            self._commit(connection)
+        if fails:
+            self.failed += 1
+            raise sqlite3.OperationalError("the connection was lost\nat a bad moment")

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from search.attempts import Attempts, SupersededError
+
+
+def test_attempts_are_counted(tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path / "attempts")
+    assert attempts.newest() == 0
+    assert [attempts.claim() for _ in range(3)] == [1, 2, 3]
+    assert attempts.newest() == 3
+
+
+def test_no_two_processes_make_the_same_attempt(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        claimed = list(pool.map(lambda _: Attempts(tmp_path / "attempts").claim(), range(64)))
+    assert sorted(claimed) == list(range(1, 65))
+
+
+def test_only_the_newest_attempt_goes_on(tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path / "trial-007" / "attempts")
+    first = attempts.claim()
+    attempts.check(first)
+    second = attempts.claim()
+    attempts.describe(second, "driver", "")
+    attempts.check(second)
+    with pytest.raises(SupersededError, match=r"trial-007: taken over by process \d+ on \S+"):
+        attempts.check(first)
+
+
+def test_only_attempts_of_one_driver_at_one_checkpoint_in_a_row_are_in_vain(tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path)
+    for by, begins_at in [("a", "x"), ("a", ""), ("a", "x"), ("b", "x"), ("a", "x"), ("a", "x")]:
+        attempts.describe(attempts.claim(), by, begins_at)
+    last = attempts.claim()
+    assert attempts.in_vain(last, "a", "x") == 2
+    assert attempts.in_vain(last, "a", "y") == 0
+    assert attempts.in_vain(last, "c", "x") == 0
+
+
+def test_an_attempt_of_which_only_the_name_was_written_still_counts(tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path)
+    first = attempts.claim()
+    attempts.describe(first, "a", "")
+    attempts.claim()
+    with pytest.raises(SupersededError):
+        attempts.check(first)

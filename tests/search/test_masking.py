@@ -1,0 +1,49 @@
+"""What is shown of an address holds no password, wherever it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.masking import masked, secrets_of
+from search.spec import parse_spec
+from tests.search.test_spec import SMALLEST
+
+CASES = [
+    ("postgresql://sweep:secret@head:5432/optuna", "postgresql://sweep:***@head:5432/optuna"),
+    ("http://:secret@head:5000", "http://:***@head:5000"),
+    ("postgresql://sweep:se/cret@head/optuna", "postgresql://sweep:***@head/optuna"),
+    ("postgresql://sweep:se@cret@head/optuna", "postgresql://sweep:***@head/optuna"),
+    ("postgresql://sweep:se:cr'et@head/optuna", "postgresql://sweep:***@head/optuna"),
+    ("postgresql:///optuna?password=secret&user=a", "postgresql:///optuna?password=***&user=a"),
+    ("mysql://head/a?x=1&ssl_key_password=secret", "mysql://head/a?x=1&ssl_key_password=***"),
+    ("http://head/?Api-Token=secret#a", "http://head/?Api-Token=***#a"),
+    ("cannot open 'http://a:secret@b' here", "cannot open 'http://a:***@b' here"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), CASES)
+def test_a_password_is_masked(text: str, shown: str) -> None:
+    assert masked(text) == shown
+    assert masked(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["postgresql://head:5432/optuna", "sqlite:////tmp/a@b.db", "http://[::1]:5000", "a@b: c", ""],
+)
+def test_what_holds_none_stays(text: str) -> None:
+    assert masked(text) == text
+    assert secrets_of(text) == set()
+
+
+def test_a_password_is_found_as_written_and_as_meant() -> None:
+    url = "postgresql+psycopg://sweep:se%40cret@head/optuna?sslpassword=a%20b"
+    assert secrets_of(url) == {"se%40cret", "se@cret", "a%20b", "a b"}
+
+
+@pytest.mark.parametrize("where", ["study_url", "description", "space", "name"])
+def test_an_error_about_a_value_does_not_tell_the_password_in_it(where: str) -> None:
+    value = ["postgresql://sweep:secret@head/optuna"]
+    with pytest.raises(ValueError, match=where) as error:
+        parse_spec(SMALLEST | {where: value})
+    assert "secret" not in str(error.value)

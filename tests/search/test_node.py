@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.node import NODE_FILE, Expected, file_stores, unfit
+from search.versions import versions_here
+
+HERE, ELSEWHERE = "a" * 8, "b" * 8
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> Expected:
+    (tmp_path / NODE_FILE).write_text(json.dumps({"run_id": "mine"}))
+    return Expected(HERE, str(tmp_path), "mine", None, versions_here(), [])
+
+
+class Sleeps:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def test_a_node_that_is_like_the_drivers_is_fit(expected: Expected) -> None:
+    assert unfit(expected, HERE) == ""
+    assert unfit(expected, ELSEWHERE) == ""
+    assert Expected.from_json(expected.to_json()) == expected
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"run_id": "of another search"}'])
+def test_a_folder_that_the_node_does_not_share_is_named(
+    expected: Expected, content: str | None
+) -> None:
+    file = Path(expected.folder) / NODE_FILE
+    file.unlink() if content is None else file.write_text(content)
+    sleeps = Sleeps()
+    message = unfit(expected, ELSEWHERE, sleeps)
+    assert f"--storage: {expected.folder}: not to be seen there; give a folder" in message
+    assert sleeps.seconds == 5.0
+    # The driver's own node has the folder by definition.
+    assert unfit(expected, HERE) == ""
+
+
+def test_a_folder_that_shows_up_late_is_waited_for(expected: Expected) -> None:
+    file = Path(expected.folder) / NODE_FILE
+    hidden = file.rename(file.with_suffix(".hidden"))
+
+    def appear(seconds: float) -> None:
+        if hidden.exists():
+            hidden.rename(file)
+
+    assert unfit(expected, ELSEWHERE, appear) == ""
+
+
+def test_other_versions_are_named(expected: Expected) -> None:
+    other = replace(expected, versions=expected.versions | {"ray": "1.0.0", "torch": "1.2.3"})
+    for node in (HERE, ELSEWHERE):
+        message = unfit(other, node)
+        assert "versions differ" in message
+        assert "1.0.0" in message
+        assert "1.2.3" in message
+
+
+def test_data_that_are_not_there_are_named(expected: Expected) -> None:
+    missing = replace(expected, data="/no/such/data")
+    assert "--data: /no/such/data: no such folder there" in unfit(missing, ELSEWHERE)
+
+
+def test_files_cannot_be_stores_of_several_nodes(expected: Expected) -> None:
+    lines = file_stores("sqlite:////here/mlflow.db", "sqlite:////here/study.db")
+    assert [line.split(":")[0] for line in lines] == ["--tracking-uri", "study_url"]
+    assert "http://" in lines[0]
+    assert "METASWEEP_STUDY_URL" in lines[1]
+    alone = replace(expected, file_stores=lines)
+    assert unfit(alone, HERE) == ""
+    assert all(line in unfit(alone, ELSEWHERE) for line in lines)
+    assert file_stores("http://host:5000", "postgresql+psycopg://host/optuna") == []

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from search.errors import UserError
+from search.jobs import Job
+from search.room import Resources, Room, check, trials_that_fit
+from tests.search.small_runs import small_config
+
+
+def job(algorithm: str = "maml", room: int = 1) -> Job:
+    return Job("trial", 0, small_config(algorithm), "/folder", room)
+
+
+PEAK = {"device_memory_mb": 80_000.0, "peak_memory_mb": 6_000.0}
+
+
+@pytest.mark.parametrize(
+    ("resources", "room", "wanted"),
+    [
+        (Resources(2, 0), 1, {"CPU": 2}),
+        (Resources(2, 0.25), 1, {"CPU": 2, "GPU": 0.25}),
+        (Resources(2, 0.25, 4), 1, {"CPU": 2, "GPU": 0.25}),
+        (Resources(1, 0, 4), 1, {"CPU": 1, "memory": 4e9}),
+        (Resources(1, 0, 4), 2, {"CPU": 1, "memory": 8e9}),
+        (Resources(1, 0.25), 2, {"CPU": 1, "GPU": 0.5}),
+        (Resources(1, 0.75), 2, {"CPU": 1, "GPU": 1.0}),
+        (Resources(1, 2), 2, {"CPU": 1, "GPU": 2}),
+    ],
+)
+def test_a_job_is_given_what_the_specification_says(
+    resources: Resources, room: int, wanted: dict[str, float]
+) -> None:
+    assert Room(resources).of(job(room=room)) == wanted
+
+
+def test_auto_gives_a_whole_gpu_until_a_trial_of_the_kind_was_measured() -> None:
+    room = Room(Resources(1, "auto"))
+    assert room.of(job())["GPU"] == 1.0
+    room.learn(job(), PEAK)
+    # 1.25 * 6,000 MB and 700 MB for CUDA are 10.25 % of 80,000 MB.
+    assert room.of(job())["GPU"] == 0.15
+    assert room.of(job("anil"))["GPU"] == 1.0
+    assert room.of(job(room=2))["GPU"] == 0.3
+
+
+def test_auto_keeps_the_largest_that_was_measured() -> None:
+    room = Room(Resources(1, "auto"))
+    for peak in (6_000.0, 30_000.0, 1_000.0):
+        room.learn(job(), PEAK | {"peak_memory_mb": peak})
+    assert room.of(job())["GPU"] == 0.5
+    room.learn(job(), PEAK | {"peak_memory_mb": 79_000.0})
+    assert room.of(job())["GPU"] == 1.0
+
+
+def test_a_trial_without_a_gpu_teaches_nothing() -> None:
+    room = Room(Resources(1, "auto"))
+    room.learn(job(), {"peak_memory_mb": 900.0})
+    assert room.of(job())["GPU"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("resources", "complaint"),
+    [
+        (Resources(3, 0), "resources.cpu: 3: more than there is; this machine has 2"),
+        (Resources(1, 0.5), "resources.gpu: 0.5: more than there is; this machine has 0"),
+        (Resources(1, 0, 32), "resources.memory_gb: 32: more than there is; this machine has 16"),
+    ],
+)
+def test_more_than_there_is_is_refused(resources: Resources, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        check(resources, Resources(2, 0, 16), nodes=1)
+
+
+@pytest.mark.parametrize(
+    ("resources", "there", "fit"),
+    [
+        (Resources(1, 0), Resources(8, 0), 8),
+        (Resources(2, 0, 4), Resources(8, 0, 10), 2),
+        (Resources(1, 0.5), Resources(8, 2), 4),
+        (Resources(1, "auto"), Resources(8, 2), None),
+    ],
+)
+def test_as_many_run_at_once_as_fit(resources: Resources, there: Any, fit: int | None) -> None:
+    assert trials_that_fit(resources, there) == fit

@@ -1,0 +1,112 @@
+"""A study in a real PostgreSQL server that is restarted, or goes down, while a search runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from search.errors import UserError
+from search.study import CONFIG, Halving, SearchStudy
+from search.study_database import Patience
+from tests.servers import Postgres, postgres
+
+pytestmark = pytest.mark.cluster
+
+RUNG = 10
+PASSWORD = "p@ss/w%rd:4711"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    with postgres(tmp_path_factory.mktemp("server"), PASSWORD) as running:
+        yield running
+
+
+@contextmanager
+def opened(url: str, patience: Patience | None = None) -> Iterator[SearchStudy]:
+    patience = patience or Patience(first=0.05)
+    study = SearchStudy("test", url, "minimize", Halving(RUNG, 3), 0, patience)
+    yield study
+    study.close()
+
+
+def begin(study: SearchStudy) -> int:
+    trial = study.ask()
+    trial.suggest_float("x", 0.0, 1.0)
+    study.annotate(trial.number, CONFIG, {"number": trial.number})
+    return trial.number
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_server_that_is_down_is_waited_for(
+    server: Postgres, caplog: pytest.LogCaptureFixture, crash: bool
+) -> None:
+    naps = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            server.start()
+
+    url = server.create_database(f"down-{crash}")
+    with opened(url, Patience(sleep=sleep)) as study:
+        first = begin(study)
+        server.stop(crash=crash)
+        with caplog.at_level(logging.WARNING):
+            study.report(first, RUNG, 0.5)
+            study.tell(first, "COMPLETE", 0.5, "")
+    assert len(naps) >= 3
+    away, back = [record.getMessage() for record in caplog.records]
+    assert "***@127.0.0.1" in away
+    assert "is back after" in back
+    assert not any(secret in caplog.text for secret in (PASSWORD, "p%40ss", "4711"))
+    with opened(url) as study:
+        (trial,) = study.trials()
+    assert (trial.state.name, trial.value) == ("COMPLETE", 0.5)
+    assert trial.intermediate_values == {RUNG: 0.5}
+
+
+def test_restarts_neither_lose_nor_double_a_trial(server: Postgres) -> None:
+    url = server.create_database("restarted")
+
+    def restart() -> None:
+        for crash in (False, True):
+            time.sleep(0.5)
+            server.restart(crash=crash)
+
+    other = threading.Thread(target=restart)
+    count = 0
+    with opened(url) as study:
+        study.enqueue({"x": 0.125})
+        other.start()
+        while other.is_alive() or count < 30:
+            number = begin(study)
+            assert number == count
+            study.report(number, RUNG, 0.5 + number / 1000)
+            study.tell(number, "COMPLETE", 0.25 + number / 1000, "")
+            count += 1
+    other.join()
+    with opened(url) as study:
+        stored = study.trials()
+    assert [trial.number for trial in stored] == list(range(count))
+    for trial in stored:
+        assert trial.state.name == "COMPLETE"
+        assert trial.value == 0.25 + trial.number / 1000
+        assert trial.intermediate_values == {RUNG: 0.5 + trial.number / 1000}
+        assert trial.user_attrs[CONFIG] == {"number": trial.number}
+    assert len({trial.params["x"] for trial in stored}) == count
+    assert stored[0].params == {"x": 0.125}
+
+
+def test_a_wrong_password_is_told_at_once(server: Postgres) -> None:
+    wrong = server.url.replace("4711", "4712")
+    began = time.monotonic()
+    with pytest.raises(UserError, match="password authentication failed") as raised:
+        SearchStudy("test", wrong, "minimize", Halving(RUNG, 3), 0)
+    assert "4712" not in str(raised.value)
+    assert time.monotonic() - began < 60  # not the patience of a search that runs
