@@ -51,6 +51,16 @@ def test_a_failed_download_leaves_nothing(serve, tmp_path, md5, cut_after, name,
     assert left_behind(tmp_path) == []
 
 
+def test_a_server_that_sends_more_than_there_should_be_is_left(serve, tmp_path):
+    path = tmp_path / "few.zip"
+    with (
+        serve({"few.zip": CONTENT}) as (address, _),
+        pytest.raises(DataError, match=r"few\.zip: more than 100000 bytes"),
+    ):
+        download(f"{address}/few.zip", MD5, path, 100_000)
+    assert left_behind(tmp_path) == []
+
+
 def test_nobody_listening_is_a_data_error(serve, tmp_path):
     with serve({}) as (address, _):
         pass
