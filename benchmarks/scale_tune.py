@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from search.conductor import Conductor, Plan
 from search.node import Expected
 from search.room import Resources
 from search.sampling import load_problem, sampler_of
-from search.study import SearchStudy
+from search.study import REASON, SearchStudy
 
 FEW, MANY = 5, 40
 TURNS = 3
@@ -100,6 +101,7 @@ def _seconds(trials: int, reports: int, processes: int) -> float:
             began = time.thread_time()
             driver.drive(conductor, Resources(1, 0), instead, expected, None)
             taken = time.thread_time() - began
-        if len(study.trials("COMPLETE")) != trials:
-            raise RuntimeError("the search did not complete")
+        ends = Counter((t.state.name, t.user_attrs.get(REASON, "")) for t in study.trials())
+        if ends != {("COMPLETE", ""): trials}:
+            raise RuntimeError(f"not every trial of {trials} ended well: {ends}")
         return taken - spent[0]

@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -160,7 +161,6 @@ def drive(
     trial_timeout: seconds after which a job that tells nothing is given up; None for never.
     """
     shared = {
-        "tracking_uri": tracking_uri,
         "data": expected.data,
         "path": own_path(),
         "driver": uuid.uuid4().hex,
@@ -172,7 +172,7 @@ def drive(
     # Tune's own snapshots are never read: they lie where no full disk of ours can stop the driver.
     with tempfile.TemporaryDirectory(prefix="metasweep-") as scratch, interruptible(conductor):
         tuner = tune.Tuner(
-            TrialActor,
+            _actor(tracking_uri),
             tune_config=tune.TuneConfig(
                 search_alg=_Asking(conductor, jobs, given, shared),
                 scheduler=_Telling(conductor, jobs, given, Silence(trial_timeout)),
@@ -188,6 +188,20 @@ def drive(
             ),
         )
         tuner.fit()
+
+
+def _actor(tracking_uri: str) -> type[TrialActor]:
+    """Return the trainable, to which Ray hands secrets without writing them down.
+
+    Tune writes a trial's configuration into its snapshots, and the cloud credentials that it passes
+    on to actors into its logs; workers have those of their own environment.
+    """
+    class_cache.ENV_VARS_TO_PROPAGATE -= {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")
+    }
+    actor: type[TrialActor] = tune.with_parameters(TrialActor, tracking_uri=tracking_uri)
+    actor.__qualname__ = TrialActor.__qualname__  # What Ray calls its processes.
+    return actor
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from search.episode_metrics import Row, episode_metrics
 from search.errors import FailedError, UserError
 from search.ledger import Ledger
 from search.run_params import to_params
-from search.tracking_client import connect, explained, is_server, mask, resolve_uri
+from search.tracking_client import connect, explained, is_server, mask, one_writer, resolve_uri
 from search.tracking_reader import SHARD_LIST, find_search
 from search.trial_folder import TrialFolder
 
@@ -215,7 +215,8 @@ class Tracker:
         start = self._start_times[run_id]
         metrics = (Metric(row.key, row.value, start + row.step, row.step) for row in rows)
         while batch := list(islice(metrics, METRICS_PER_BATCH)):
-            self._client.log_batch(run_id, metrics=batch)
+            with one_writer(self.uri):
+                self._client.log_batch(run_id, metrics=batch)
 
 
 def _origin(problem: Problem) -> dict[str, str]:

@@ -6,9 +6,9 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 # Read when mlflow is imported. A trial must neither report its user's habits to anyone, nor print
 # addresses, nor wait the 4 minutes that seven retries take: what is not sent waits on disk.
@@ -19,15 +19,21 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import sqlalchemy
+from filelock import FileLock
 from mlflow import MlflowClient
 
 from search.errors import StoreError, UserError
+from search.masking import masked, secrets_of
 
 CONNECT_SECONDS = 5
+TURN_SECONDS, TURN_POLL_SECONDS = 120, 0.01
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 OUR_MISTAKES = (TypeError, AttributeError, NameError, LookupError, AssertionError)
 """What no store raises: to call it a store that is down would hide it."""
 SERVERS = ("http", "https")
+# Expressions, because a URI that cannot be parsed must be masked, too.
+USER_INFO = re.compile(r"[\w+.-]+://[^/?#@:]*:(?P<password>[^/?#]*)@")
+QUERY_SECRET = re.compile(r"[?&]\w*(?:password|passwd|token|secret)=(?P<value>[^&#]*)", re.I)
 
 for chatty in ("alembic", "mlflow.store.db.utils"):
     logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -53,15 +59,21 @@ def is_server(uri: str) -> bool:
 
 
 def mask(text: str, uri: str) -> str:
-    """Return `text` without the password that `uri` may hold, as written or decoded."""
-    password = urlsplit(uri).password
-    if password:
-        # The longer first: the decoded form may be part of the one in the URI.
-        for secret in sorted({password, unquote(password)}, key=len, reverse=True):
-            text = text.replace(f":{secret}@", ":***@")
-            if len(secret) > 3:
-                text = text.replace(secret, "***")
+    """Return `text` without the secrets that `uri` may hold, as written or decoded."""
+    # The longer first: the decoded form may be part of the one in the URI.
+    for secret in sorted(_secrets(uri), key=len, reverse=True):
+        text = text.replace(f":{secret}@", ":***@").replace(f"={secret}", "=***")
+        if len(secret) > 3:
+            text = text.replace(secret, "***")
     return text
+
+
+def _secrets(uri: str) -> set[str]:
+    """Return the passwords of a URI: after the user's name, or in its query, as libpq takes it."""
+    match = USER_INFO.match(uri)
+    found = {match["password"]} if match else set()
+    found |= {match["value"] for match in QUERY_SECRET.finditer(uri)}
+    return {form for secret in found if secret for form in (secret, unquote(secret))}
 
 
 def connect(uri: str) -> MlflowClient:
@@ -70,8 +82,8 @@ def connect(uri: str) -> MlflowClient:
     Raises StoreError within seconds when it cannot be reached, naming it (a password is masked)
     and what to do.
     """
-    scheme = urlsplit(uri).scheme.partition("+")[0]
     with explained(uri):
+        scheme = urlsplit(uri).scheme.partition("+")[0]
         if scheme in DATABASES:
             _open_database(uri)
         with _impatient():
@@ -83,6 +95,18 @@ def connect(uri: str) -> MlflowClient:
 def check(uri: str) -> None:
     """Fail fast, as `connect` does, when a store cannot be reached."""
     connect(uri)
+
+
+def one_writer(uri: str) -> AbstractContextManager[object]:
+    """Have the processes of this machine write to a SQLite store one after the other.
+
+    SQLite itself lets whoever comes first go first by chance: of 16 trials that send their episodes
+    at once, some get no turn within the 20 seconds that mlflow waits. Other stores need no turns.
+    """
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    if path in (uri, ""):
+        return nullcontext()
+    return FileLock(f"{path}.lock", timeout=TURN_SECONDS, poll_interval=TURN_POLL_SECONDS)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class TrialActor(tune.Trainable):
         """Return what Ray must set aside for the job."""
         return tune.PlacementGroupFactory([config[WANTED]])
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], tracking_uri: str = "") -> None:
         """Start the job; `config[SHARED]` is what `search.driver` tells all of them.
 
         Ray's workers import from the driver's current folder; the rest of its path, such as
@@ -49,7 +49,7 @@ class TrialActor(tune.Trainable):
         extend_path(shared["path"])
         self._driver, self._data = shared["driver"], shared["data"]
         self._timeout = shared["timeout"]
-        self._publisher = Publisher(Tracker(shared["tracking_uri"], None))
+        self._publisher = Publisher(Tracker(tracking_uri, None))
         self._unfit = _unfit(Expected.from_json(shared["expected"]))
         self._steps = self._start(config)
 

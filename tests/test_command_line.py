@@ -339,7 +339,7 @@ class TestCheckpoint:
         [folder] = (tmp_path / "metasweep-store" / "train").iterdir()
         for made in (folder / "checkpoints").iterdir():
             shutil.rmtree(made)
-        saved.rename(folder / "checkpoints" / "000009")
+        saved.rename(folder / "checkpoints" / "0001-000009")
         done = call(*arguments, folder=tmp_path, environment={URI: store})
         assert_refused(done, "belongs to another configuration", "seed is 1, asked for 5", code=1)
 

@@ -68,8 +68,12 @@ class Left:
 
     def trials(self) -> list[FrozenTrial]:
         """Return the trials of its study, but for those that only wait to be asked for."""
-        study = optuna.load_study(study_name=self.name, storage=self.study_url)
-        return [t for t in study.get_trials(deepcopy=False) if t.state.name != "WAITING"]
+        storage = optuna.storages.RDBStorage(self.study_url)
+        try:
+            study = optuna.load_study(study_name=self.name, storage=storage)
+            return [t for t in study.get_trials(deepcopy=False) if t.state.name != "WAITING"]
+        finally:
+            storage.engine.dispose()
 
 
 def audit(left: Left, trials: int, repeat: Iterable[int] = ()) -> Audit:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,9 @@ from tests.faults.stores import cluster_stores
 
 RAY = str(Path(sys.executable).with_name("ray"))
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}
-# Of a head that is gone, Ray's processes take a minute to be sure; here, some seconds.
-HASTY = {
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "8",
-    "RAY_gcs_server_request_timeout_seconds": "4",
-}
+# Of a head that is gone, Ray's processes take a minute to be sure; here, less. With too little,
+# the nodes of a busy machine give up a head that is there.
+HASTY = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
 
 
 @dataclass
@@ -50,24 +48,30 @@ class Node:
 
 
 @contextmanager
-def node(folder: Path, host: Host, *arguments: str) -> Iterator[Node]:
+def node(
+    folder: Path, host: Host, *arguments: str, environment: Mapping[str, str] = TOKEN
+) -> Iterator[Node]:
     """Start a node on a host, and wait until its raylet is up."""
     folder.mkdir(parents=True, exist_ok=True)
     options = ["--block", f"--node-ip-address={host.address}", "--disable-usage-stats"]
     command = (*host.command, RAY, "start", *arguments, *options)
-    environment = TOKEN | HASTY
     with started(folder=folder, command=command, environment=environment) as process:
         yield Node(process, host)
 
 
 @contextmanager
-def head(setting: Setting, host: Host, temporary: str) -> Iterator[Node]:
+def head(
+    setting: Setting, host: Host, temporary: str, environment: Mapping[str, str] = {}
+) -> Iterator[Node]:
     """Start a head that runs no trials, and tell the commands of it."""
     port = free_port()
     arguments = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
-    with node(setting.folder / "head", host, *arguments, f"--temp-dir={temporary}") as running:
+    arguments.append(f"--temp-dir={temporary}")
+    with node(
+        setting.folder / "head", host, *arguments, environment=TOKEN | environment
+    ) as running:
         address = f"{host.address}:{port}"
-        setting.environment |= {"RAY_ADDRESS": address, **TOKEN, **HASTY}
+        setting.environment |= {"RAY_ADDRESS": address, **TOKEN, **environment}
         logs = Path(temporary) / "session_latest" / "logs" / "raylet.out"
         wait_until(lambda: logs.exists() and "Raylet" in logs.read_text(), 60, "a Ray head")
         yield running
@@ -77,7 +81,8 @@ def head(setting: Setting, host: Host, temporary: str) -> Iterator[Node]:
 def worker(setting: Setting, host: Host, number: int) -> Iterator[Node]:
     """Start a node with room for one trial."""
     arguments = [f"--address={setting.environment['RAY_ADDRESS']}", "--num-cpus=1"]
-    with node(setting.folder / f"worker-{number}", host, *arguments) as running:
+    folder = setting.folder / f"worker-{number}"
+    with node(folder, host, *arguments, environment=setting.environment) as running:
         yield running
 
 
@@ -119,7 +124,7 @@ def head_gone(setting: Setting) -> Audit:
     setting.write(spec(2, 1))
     with cluster_stores(setting), ExitStack() as stack:
         with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
-            old = stack.enter_context(head(setting, Host(), temporary))
+            old = stack.enter_context(head(setting, Host(), temporary, HASTY))
             with (
                 worker(setting, Host(), 1) as orphan,
                 setting.started(*setting.search()) as driver,

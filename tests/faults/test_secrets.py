@@ -111,10 +111,6 @@ def test_a_search_writes_none_down_and_tells_none(searched: Place) -> None:
     assert written >= {"mlflow.db", "spec.yaml", "config.json", "best.yaml", "study.db"}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Tune's snapshot holds the shared tracking URI, and Tune passes AWS_* on to actors",
-)
 def test_ray_is_given_none_to_write_down(searched: Place) -> None:
     assert leaks(searched.ray) == []
 
