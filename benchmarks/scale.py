@@ -26,11 +26,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
+
 from benchmarks import process
 from benchmarks.plain_study import PlainStudy
 from benchmarks.scale_search import Mark, Simulation, halving, specification
 from search.study import SearchStudy
-from search.study_database import shown
 
 TRIALS = (100, 500, 1000, 2000)
 HEADER = ("study", "trials", "suggest, ms", "decide, ms", "reports", "memory, MB", "of a core")
@@ -59,54 +60,63 @@ def taken_by_tune(processes: Sequence[int]) -> list[dict[str, Any]]:
     return [asdict(measure(number)) for number in processes]
 
 
+def line(cells: Sequence[str]) -> None:
+    """Print a line of the table, at once: a whole run takes minutes."""
+    print("  ".join(f"{cell:>15}" for cell in cells), flush=True)
+
+
 def show(found: list[dict[str, Any]]) -> None:
-    """Print the table."""
-    print("  ".join(f"{name:>15}" for name in HEADER))
+    """Print rows of the table."""
     for row in found:
-        cells = (
-            row["study"],
-            f"{row['trials']}",
-            f"{row['suggest_ms']:.1f}",
-            f"{row['decide_ms']:.1f}",
-            f"{row['reports']:.1f}",
-            f"{row['memory_mb']:.0f}",
-            f"{100 * row['share']:.0f} %",
+        line(
+            (
+                row["study"],
+                f"{row['trials']}",
+                f"{row['suggest_ms']:.1f}",
+                f"{row['decide_ms']:.1f}",
+                f"{row['reports']:.1f}",
+                f"{row['memory_mb']:.0f}",
+                f"{100 * row['share']:.0f} %",
+            )
         )
-        print("  ".join(f"{cell:>15}" for cell in cells), flush=True)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, nargs="+", default=list(TRIALS), help="marks")
+    parser.add_argument("--trials", type=int, nargs="*", default=list(TRIALS), help="marks")
     parser.add_argument("--concurrent", type=int, default=256, help="trials at once")
     parser.add_argument("--seconds", type=float, default=60.0, help="that a trial lasts")
-    parser.add_argument("--plain", type=int, default=100, help="trials of `plain`; 0 for none")
+    parser.add_argument("--plain", type=int, default=60, help="trials of `plain`; 0 for none")
     parser.add_argument("--study-url", help="of another database to measure, such as PostgreSQL")
     parser.add_argument("--tune", type=int, nargs="+", default=[], help="processes under Ray Tune")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     concurrent, seconds = arguments.concurrent, arguments.seconds
+    if not arguments.json:
+        print(", ".join(f"{name}: {value}" for name, value in process.machine().items()))
+        print(f"{concurrent} trials at once, {seconds:g} s each\n")
+        line(HEADER)
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         stores = {"sqlite": f"sqlite:///{Path(folder) / 'study.db'}"}
         if arguments.study_url:
-            stores[shown(arguments.study_url).partition("+")[0].partition(":")[0]] = (
-                arguments.study_url
-            )
+            name = sqlalchemy.make_url(arguments.study_url).get_backend_name()
+            stores[name] = arguments.study_url
         runs = [("ours", SearchStudy, store, arguments.trials) for store in stores]
         if arguments.plain:
             runs.append(("plain", PlainStudy, "sqlite", [arguments.plain]))
         for contender, kind, store, marks in runs:
-            marked = simulate(kind, stores[store], sorted(marks), concurrent, seconds)
-            found += rows(f"{contender} {store}", marked, concurrent, seconds)
+            if marks:
+                marked = simulate(kind, stores[store], sorted(marks), concurrent, seconds)
+                new = rows(f"{contender} {store}", marked, concurrent, seconds)
+                if not arguments.json:
+                    show(new)
+                found += new
     tuned = taken_by_tune(arguments.tune)
     if arguments.json:
         print(json.dumps({"machine": process.machine(), "simulated": found, "tune": tuned}))
         return
-    print(", ".join(f"{name}: {value}" for name, value in process.machine().items()))
-    print(f"{concurrent} trials at once, {seconds:g} s each\n")
-    show(found)
     for row in tuned:
         print(
             f"\nRay Tune, {row['processes']} trials at once: {row['report_ms']:.2f} ms a report, "

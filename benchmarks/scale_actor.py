@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-JOB, PROGRESS, WANTED, SHARED = "job", "progress", "wanted", "shared"
+JOB, PROGRESS, WANTED = "job", "progress", "wanted"
 
 
 class TellingActor(tune.Trainable):
@@ -22,15 +22,15 @@ class TellingActor(tune.Trainable):
         """Return what the driver wants it to be given."""
         return tune.PlacementGroupFactory([config[WANTED]])
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], tracking_uri: str = "") -> None:
         """Start."""
+        self._told = json.loads(tracking_uri)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start anew in the same process."""
         self._number = json.loads(new_config[JOB])["number"]
-        told = json.loads(new_config[SHARED]["tracking_uri"])
-        self._left, self._pause = told["reports"], told["pause"]
+        self._left, self._pause = self._told["reports"], self._told["pause"]
         return True
 
     def step(self) -> dict[str, Any]:

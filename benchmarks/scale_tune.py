@@ -51,6 +51,7 @@ def measure(processes: int) -> Taken:
         os.environ.setdefault(name, value)
     ray.init(
         address="local",
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}},
         num_cpus=processes,
         include_dashboard=False,
         log_to_driver=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -183,6 +184,8 @@ def _drive(
             concurrency=fitting if spec.concurrency == "auto" else spec.concurrency,
         )
         display = LiveDisplay(console, problem, plan.trials, plan.seconds, began)
+        ended = study.trials("COMPLETE", "PRUNED", "FAIL")
+        display.resumed(Counter(trial.state.name for trial in ended))
         conductor = Conductor(
             plan,
             study,

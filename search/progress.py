@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -74,6 +75,10 @@ class LiveDisplay:
             self._live.stop()
         else:
             self._console.print(self._summary(), soft_wrap=True)
+
+    def resumed(self, ended: Mapping[str, int]) -> None:
+        """Count the trials, by state, that ended before this driver began."""
+        self._counts.update(ended)
 
     def started(self, job: Job) -> None:
         """Show a job as running."""

@@ -31,9 +31,6 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 OUR_MISTAKES = (TypeError, AttributeError, NameError, LookupError, AssertionError)
 """What no store raises: to call it a store that is down would hide it."""
 SERVERS = ("http", "https")
-# Expressions, because a URI that cannot be parsed must be masked, too.
-USER_INFO = re.compile(r"[\w+.-]+://[^/?#@:]*:(?P<password>[^/?#]*)@")
-QUERY_SECRET = re.compile(r"[?&]\w*(?:password|passwd|token|secret)=(?P<value>[^&#]*)", re.I)
 
 for chatty in ("alembic", "mlflow.store.db.utils"):
     logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -59,21 +56,13 @@ def is_server(uri: str) -> bool:
 
 
 def mask(text: str, uri: str) -> str:
-    """Return `text` without the secrets that `uri` may hold, as written or decoded."""
+    """Return `text` without the passwords that `uri` may hold, as written or decoded."""
+    text = masked(text)
     # The longer first: the decoded form may be part of the one in the URI.
-    for secret in sorted(_secrets(uri), key=len, reverse=True):
-        text = text.replace(f":{secret}@", ":***@").replace(f"={secret}", "=***")
+    for secret in sorted(secrets_of(uri), key=len, reverse=True):
         if len(secret) > 3:
             text = text.replace(secret, "***")
     return text
-
-
-def _secrets(uri: str) -> set[str]:
-    """Return the passwords of a URI: after the user's name, or in its query, as libpq takes it."""
-    match = USER_INFO.match(uri)
-    found = {match["password"]} if match else set()
-    found |= {match["value"] for match in QUERY_SECRET.finditer(uri)}
-    return {form for secret in found if secret for form in (secret, unquote(secret))}
 
 
 def connect(uri: str) -> MlflowClient:

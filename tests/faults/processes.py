@@ -69,7 +69,7 @@ def stopped_for_a_while(setting: Setting) -> Audit:
         setting.wait_sealed(0, 1)
         _pause(list(session_members(driver)), seconds)
         setting.wait_sealed(0, 3)
-        _pause([driver.pid, *trial_processes(driver)], seconds)
+        _pause([driver.pid, *trial_processes(driver)], 8.0)
         output, _ = driver.communicate(timeout=300)
     found = audit(setting.left, 3, repeat=(0, 1))
     found.expect(driver.returncode == 0, output[-2000:])

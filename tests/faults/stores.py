@@ -30,7 +30,7 @@ def store(setting: Setting) -> Iterator[Proxy]:
 
 def mlflow_down(setting: Setting) -> Audit:
     """The MLflow server refuses connections for a minute."""
-    return _away(setting, lambda front: front.down())
+    return _away(setting, lambda front: front.down(), 60.0 if setting.full else 0.0)
 
 
 def mlflow_slow(setting: Setting) -> Audit:
@@ -43,8 +43,11 @@ def mlflow_broken(setting: Setting) -> Audit:
     return _away(setting, lambda front: front.error(500))
 
 
-def _away(setting: Setting, fail: Callable[[Proxy], None]) -> Audit:
-    """Let trials run to their ends while the store does not work, then let it work again."""
+def _away(setting: Setting, fail: Callable[[Proxy], None], seconds: float = 0.0) -> Audit:
+    """Let trials run to their ends while the store does not work, then let it work again.
+
+    seconds: for which it does not work at the least.
+    """
     with store(setting) as front:
         setting.write(spec(TRIALS, 2))
         with setting.started(*setting.search()) as driver:
@@ -52,7 +55,7 @@ def _away(setting: Setting, fail: Callable[[Proxy], None]) -> Audit:
             fail(front)
             failing_since = time.monotonic()
             wait_until(lambda: _complete(setting) >= 2, 120, "trials that end without the store")
-            time.sleep(max(0.0, (60.0 if setting.full else 0.0) + failing_since - time.monotonic()))
+            time.sleep(max(0.0, seconds + failing_since - time.monotonic()))
             front.pass_on()
             output, _ = driver.communicate(timeout=240)
         found = audit(setting.left, TRIALS, repeat=(0,))
