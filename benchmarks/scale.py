@@ -21,7 +21,7 @@ import argparse
 import json
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,11 @@ HEADER = ("study", "trials", "suggest, ms", "decide, ms", "reports", "memory, MB
 
 def simulate(
     kind: type[SearchStudy], url: str, marks: Sequence[int], concurrent: int, seconds: float
-) -> list[Mark]:
-    """Run a search in a new study of a database; return its marks."""
+) -> Iterator[Mark]:
+    """Run a search in a new study of a database; yield its marks."""
     spec = specification(max(marks))
     study = kind(f"scale-{uuid.uuid4().hex[:8]}", url, "minimize", halving(spec), spec.seed)
-    return Simulation(study, spec, concurrent, seconds).run(tuple(marks))
-
-
-def rows(name: str, marks: list[Mark], concurrent: int, seconds: float) -> list[dict[str, Any]]:
-    """Return marks as rows of the table."""
-    return [{"study": name, **asdict(m), "share": m.share(concurrent, seconds)} for m in marks]
+    return Simulation(study, spec, concurrent, seconds).run(marks)
 
 
 def taken_by_tune(processes: Sequence[int]) -> list[dict[str, Any]]:
@@ -65,20 +60,19 @@ def line(cells: Sequence[str]) -> None:
     print("  ".join(f"{cell:>15}" for cell in cells), flush=True)
 
 
-def show(found: list[dict[str, Any]]) -> None:
-    """Print rows of the table."""
-    for row in found:
-        line(
-            (
-                row["study"],
-                f"{row['trials']}",
-                f"{row['suggest_ms']:.1f}",
-                f"{row['decide_ms']:.1f}",
-                f"{row['reports']:.1f}",
-                f"{row['memory_mb']:.0f}",
-                f"{100 * row['share']:.0f} %",
-            )
+def show(row: dict[str, Any]) -> None:
+    """Print a row of the table."""
+    line(
+        (
+            row["study"],
+            f"{row['trials']}",
+            f"{row['suggest_ms']:.1f}",
+            f"{row['decide_ms']:.1f}",
+            f"{row['reports']:.1f}",
+            f"{row['memory_mb']:.0f}",
+            f"{100 * row['share']:.0f} %",
         )
+    )
 
 
 def main() -> None:
@@ -107,12 +101,13 @@ def main() -> None:
         if arguments.plain:
             runs.append(("plain", PlainStudy, "sqlite", [arguments.plain]))
         for contender, kind, store, marks in runs:
-            if marks:
-                marked = simulate(kind, stores[store], sorted(marks), concurrent, seconds)
-                new = rows(f"{contender} {store}", marked, concurrent, seconds)
+            if not marks:
+                continue
+            for mark in simulate(kind, stores[store], marks, concurrent, seconds):
+                share = mark.share(concurrent, seconds)
+                found.append({"study": f"{contender} {store}", **asdict(mark), "share": share})
                 if not arguments.json:
-                    show(new)
-                found += new
+                    show(found[-1])
     tuned = taken_by_tune(arguments.tune)
     if arguments.json:
         print(json.dumps({"machine": process.machine(), "simulated": found, "tune": tuned}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,29 +137,23 @@ class Simulation:
         self._spent = 0.0
         self._told = 0
 
-    def run(self, marks: tuple[int, ...]) -> list[Mark]:
-        """Run the search to its end; return what was found at each number of ended trials."""
-        found: list[Mark] = []
+    def run(self, marks: Collection[int]) -> Iterator[Mark]:
+        """Run the search; yield what is found at each number of ended trials."""
         ended, before = 0, (0, 0.0, 0)
         for job in self._ended():
             ended += job.kind == "trial"
             if job.kind == "trial" and ended in marks:
-                trials, spent, told = (
-                    now - then
-                    for now, then in zip((ended, self._spent, self._told), before, strict=True)
-                )
-                before = (ended, self._spent, self._told)
+                now = (ended, self._spent, self._told)
+                trials, spent, told = (new - old for new, old in zip(now, before, strict=True))
+                before = now
                 newest = self._suggestions[-NEWEST:]
-                found.append(
-                    Mark(
-                        trials=ended,
-                        suggest_ms=1e3 * sum(newest) / len(newest),
-                        decide_ms=1e3 * spent / trials,
-                        reports=told / trials,
-                        memory_mb=process.resident() / 1e6,
-                    )
+                yield Mark(
+                    trials=ended,
+                    suggest_ms=1e3 * sum(newest) / len(newest),
+                    decide_ms=1e3 * spent / trials,
+                    reports=told / trials,
+                    memory_mb=process.resident() / 1e6,
                 )
-        return found
 
     def _ended(self) -> Iterator[Job]:
         """Run the search; yield jobs as they end."""

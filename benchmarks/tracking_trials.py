@@ -42,7 +42,7 @@ def config(number: int, episodes: int) -> Config:
         hyper={"inner_lr": 0.4, "inner_steps": 1, "inner_steps_evaluation": STEPS},
         settings={"filters": 64},
         episodes=episodes,
-        rungs=tuple(episodes // 2**i for i in reversed(range(RUNGS))),
+        rungs=tuple(episodes // 2**i for i in range(RUNGS, 0, -1)),
         seed=number,
     )
 
@@ -53,14 +53,15 @@ def sealed(folder: Path, config: Config) -> TrialFolder:
     rng = np.random.default_rng(config.seed)
     snapshot = Snapshot({"meta/w": torch.zeros(1)}, {"episodes": 0, "history": []})
     problem, seen = config.problem, 0
-    for rung in config.rungs:
-        while seen < rung:
-            count = min(SHARD_EPISODES, rung - seen)
+    for milestone in (*config.rungs, config.episodes):
+        while seen < milestone:
+            count = min(SHARD_EPISODES, milestone - seen)
             trial.add([_records("train", seen, count, seen, config.seed, rng)])
             seen += count
             trial.seal(snapshot, config)
-        trial.add([_records("rung", 0, problem.rung_episodes, rung, config.seed, rng)])
-        trial.seal(snapshot, config)
+        if seen in config.rungs:
+            trial.add([_records("rung", 0, problem.rung_episodes, seen, config.seed, rng)])
+            trial.seal(snapshot, config)
     trial.add([_records("validation", 0, problem.ranking_episodes, seen, config.seed, rng)])
     trial.add([_records("test", 0, problem.test_episodes, seen, config.seed, rng)])
     trial.seal(snapshot, config)

@@ -40,9 +40,9 @@ def test_a_simulated_search_runs_every_trial_once(tmp_path: Path) -> None:
 def test_the_plain_study_decides_alike(tmp_path: Path) -> None:
     """What is compared differs in speed alone, as long as suggestions see all trials."""
     ours, simulation = simulated(SearchStudy, tmp_path)
-    simulation.run((TRIALS,))
+    list(simulation.run((TRIALS,)))
     plain, simulation = simulated(PlainStudy, tmp_path)
-    simulation.run((TRIALS,))
+    list(simulation.run((TRIALS,)))
     for one, other in zip(ours.trials(), plain.trials(), strict=True):
         for name in ("params", "state", "values", "user_attrs", "intermediate_values"):
             assert getattr(one, name) == getattr(other, name)

@@ -27,8 +27,8 @@ class Fault:
 FAULTS = {
     "driver-killed": Fault(processes.driver_killed),
     "trial-killed": Fault(processes.trial_killed),
-    "worker-killed": Fault(nodes.worker_killed, short=False, postgres=True),
-    "worker-killed-in-network": Fault(nodes.worker_killed_in_network, postgres=True),
+    "worker-killed": Fault(nodes.worker_killed, postgres=True),
+    "worker-killed-in-network": Fault(nodes.worker_killed_in_network, short=False, postgres=True),
     "head-gone": Fault(nodes.head_gone, postgres=True),
     "mlflow-down": Fault(stores.mlflow_down),
     "mlflow-slow": Fault(stores.mlflow_slow, short=False),
