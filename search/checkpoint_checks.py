@@ -12,7 +12,6 @@ from search.building import build, hyperparameters
 from search.checkpoint import Checkpoint, CheckpointError
 from search.config import MOST_EPISODES, Config
 from search.config_file import complete_config
-from search.errors import UserError
 from search.formulation_checks import check_formulation
 from search.plain_text import cut, visible
 from search.snapshot import Snapshot
@@ -70,10 +69,7 @@ def _check_state(path: Path, state: dict[str, Any]) -> None:
     formulation = state.get("formulation")
     if not isinstance(formulation, dict):
         raise CheckpointError(f"checkpoint {path}: state.formulation: is no mapping")
-    try:
-        check_formulation(formulation)
-    except UserError as error:
-        raise CheckpointError(f"checkpoint {path}: state.{error}") from None
+    check_formulation(f"checkpoint {path}: state.", formulation)
 
 
 def _expected(

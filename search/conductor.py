@@ -7,13 +7,15 @@ The driver asks `next_job` whenever it has room, passes what jobs tell to `told`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Protocol
 
 from search.config import Config
+from search.errors import FailedError
 from search.jobs import Job, Kind, Progress, trial_name
 from search.study import CONFIG, CONFIRMED, SearchStudy, State
 
@@ -116,6 +118,40 @@ class Conductor:
 
     def next_job(self) -> Job | Nothing:
         """Return what to run next; `Nothing.YET` to be asked again, `Nothing.MORE` at the end."""
+        with self._blocked_by_the_study():
+            return self._next_job()
+        return Nothing.MORE
+
+    def told(self, job: Job, progress: Progress) -> bool:
+        """Take what a job tells; return whether it must stop now.
+
+        A job that is blocked stays as it is, and so does the search: both can be gone on with.
+        """
+        with self._blocked_by_the_study():
+            return self._told(job, progress)
+        return True
+
+    def lost(self, job: Job, reason: str) -> None:
+        """Take note that a job's process ended without a word, for good."""
+        with self._blocked_by_the_study():
+            if job.name in self.running:
+                self._end(job, "FAIL", reason)
+
+    def died(self, job: Job) -> None:
+        """Take note that a job's process died; it goes on from its checkpoint in another one."""
+        if job.name in self.running:
+            last = self._last.get(job.name, Progress("train", 0))
+            self.listener.told(job, replace(last, reason=STARTED_AGAIN))
+
+    @contextmanager
+    def _blocked_by_the_study(self) -> Iterator[None]:
+        """Stop the search, so that it can be gone on with, when its database stays away."""
+        try:
+            yield
+        except FailedError as error:
+            self.blocked, self.interrupted = str(error), True
+
+    def _next_job(self) -> Job | Nothing:
         if self.interrupted:
             return Nothing.MORE
         if self.plan.concurrency is not None and len(self.running) >= self.plan.concurrency:
@@ -134,11 +170,7 @@ class Conductor:
             return self._hand_out(self._confirmation(*self._confirmations.pop(0)))
         return Nothing.YET if self.running else Nothing.MORE
 
-    def told(self, job: Job, progress: Progress) -> bool:
-        """Take what a job tells; return whether it must stop now.
-
-        A job that is blocked stays as it is, and so does the search: both can be gone on with.
-        """
+    def _told(self, job: Job, progress: Progress) -> bool:
         # A process that starts takes its time once; what a run takes counts from its first word.
         self._first_told.setdefault(job.name, self.clock())
         self._last[job.name] = progress
@@ -166,17 +198,6 @@ class Conductor:
             self._end(job, "PRUNED", f"time limit reached at {progress.episodes} episodes")
             return True
         return False
-
-    def died(self, job: Job) -> None:
-        """Take note that a job's process died; it goes on from its checkpoint in another one."""
-        if job.name in self.running:
-            last = self._last.get(job.name, Progress("train", 0))
-            self.listener.told(job, replace(last, reason=STARTED_AGAIN))
-
-    def lost(self, job: Job, reason: str) -> None:
-        """Take note that a job's process ended without a word, for good."""
-        if job.name in self.running:
-            self._end(job, "FAIL", reason)
 
     def _report(self, job: Job, progress: Progress) -> bool:
         """Bring the study up to date with a trial's history; return whether to prune it.

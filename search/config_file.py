@@ -105,7 +105,7 @@ def complete_config(path: Path, content: Mapping[str, Any]) -> Config:
         raise UserError("\n".join([*lines[:LINES_SHOWN], *more])) from None
     _check_values(path, config)
     if config.formulation:
-        _check_formulation(path, config.formulation)
+        check_formulation(f"{path}: ", config.formulation)
     extensions.resolve_field(f"{path}: problem.task", "task", config.problem.task)
     extensions.resolve_field(f"{path}: algorithm", "algorithm", config.algorithm)
     extensions.resolve_field(f"{path}: network", "network", config.network)
@@ -182,13 +182,6 @@ def _check_values(path: Path, config: Config) -> None:
         )
     if not re.fullmatch(DEVICE, config.device):
         raise UserError(f"{path}: device: {config.device!r}: must be cpu, cuda, cuda:0, ... or mps")
-
-
-def _check_formulation(path: Path, formulation: Mapping[str, Any]) -> None:
-    try:
-        check_formulation(formulation)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def _refuse_unknown(

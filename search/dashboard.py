@@ -59,6 +59,11 @@ def knock(address: str) -> None:
         raise FailedError(f"{address}: no answer in time; {ADVICE}") from None
     except requests.exceptions.SSLError:
         raise FailedError(f"{address}: TLS fails; see whether it is http:// or https://") from None
+    except requests.exceptions.ProxyError:
+        raise FailedError(
+            f"{address}: the proxy that HTTP_PROXY or HTTPS_PROXY names cannot be reached; name "
+            "the cluster's host in NO_PROXY"
+        ) from None
     except requests.exceptions.RequestException as error:
         raise FailedError(f"{address}: {_reason(str(error))}") from None
     if answer.status_code not in (401, 403) and "ray_version" not in answer.text:

@@ -26,6 +26,7 @@ from search.conductor import Conductor, Nothing
 from search.errors import FailedError, UserError
 from search.jobs import Job, Progress
 from search.node import Expected, unfit
+from search.plain_text import first_line
 from search.room import Resources, Room, check, trials_that_fit
 from search.run_job import HUNG
 from search.silence import Silence
@@ -70,7 +71,7 @@ def start_ray() -> None:
     except Exception as error:
         # Ray raises ConnectionError, RuntimeError, ValueError and more of its own.
         raise FailedError(
-            f"RAY_ADDRESS: {address}: {str(error).splitlines()[0]}\n"
+            f"RAY_ADDRESS: {address}: {first_line(error)}\n"
             "Start the cluster, or correct RAY_ADDRESS. If it asks for a token, set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what they are on the cluster."
         ) from None

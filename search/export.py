@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from search import __version__
-from search.atomic_file import write_atomically
 from search.config import Config
+from search.output_file import write_output
 
 HEADER = "# Train it again: metasweep train {name}\n"
 
@@ -48,8 +48,7 @@ def write(path: Path, exported: Mapping[str, Any]) -> None:
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
     # Who copies the line into a shell gets the file, whatever its name; a comment is one line.
     name = shlex.quote(path.name) if path.name.isprintable() else "FILE"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (HEADER.format(name=name) + text).encode())
+    write_output(path, HEADER.format(name=name) + text)
 
 
 def _finite(value: Any) -> float | None:

@@ -9,7 +9,7 @@ from search.building import objective_of
 from search.config import Config, Problem
 from search.errors import UserError
 from search.extensions import learner_is_own
-from search.run_job import is_out_of_memory
+from search.memory import is_out_of_memory
 from search.spec import Spec
 from search.try_out import try_out
 from search.user_code import blame

@@ -25,10 +25,13 @@ class FormulationFields(BaseModel):
     memory_mb: int | None = Field(default=None, ge=1, le=10**9)
 
 
-def check_formulation(value: Mapping[str, Any]) -> None:
-    """Raise UserError with a line for each field that is unknown, missing or out of range."""
+def check_formulation(where: str, value: Mapping[str, Any]) -> None:
+    """Raise UserError with a line for each field that is unknown, missing or out of range.
+
+    where: what each line begins with.
+    """
     try:
         FormulationFields.model_validate(value)
     except ValidationError as error:
         lines = spec_errors.lines(error, FormulationFields)
-        raise UserError("\n".join(f"formulation.{line}" for line in lines)) from None
+        raise UserError("\n".join(f"{where}formulation.{line}" for line in lines)) from None

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from search.conclusion import conclude, enqueue, open_study, store_patience
 from search.conductor import Conductor, Plan
-from search.config import Problem
+from search.config import Config, Problem
 from search.driver import (
     check_nodes,
     drive,
@@ -26,6 +26,8 @@ from search.driver import (
 )
 from search.errors import FailedError, UserError
 from search.fitting import check_fits
+from search.jobs import Job
+from search.masking import mask
 from search.node import Expected, file_stores
 from search.progress import LiveDisplay
 from search.recorder import BackgroundRecorder, SearchRuns, runs_by_name
@@ -33,9 +35,9 @@ from search.room import Resources
 from search.sampling import load_problem, sampler_of
 from search.search_folder import UNSENT, SearchFolder, SearchRecord, free_name
 from search.spec import Spec, parse_spec
+from search.study import CONFIG, SearchStudy
 from search.synchronize import store_of
 from search.tracking import Tracker
-from search.tracking_client import mask
 from search.tracking_reader import Reader
 from search.versions import versions_here
 
@@ -184,8 +186,7 @@ def _drive(
             concurrency=fitting if spec.concurrency == "auto" else spec.concurrency,
         )
         display = LiveDisplay(console, problem, plan.trials, plan.seconds, began)
-        ended = study.trials("COMPLETE", "PRUNED", "FAIL")
-        display.resumed(Counter(trial.state.name for trial in ended))
+        display.resumed(*_before(study))
         conductor = Conductor(
             plan,
             study,
@@ -233,3 +234,13 @@ def _expected(
         versions=versions_here(),
         file_stores=file_stores(tracking_uri, study_url),
     )
+
+
+def _before(study: SearchStudy) -> tuple[Counter[str], tuple[float, Job] | None]:
+    """Return what earlier drivers of a search have done: ended trials by state, and the best."""
+    ended = study.trials("COMPLETE", "PRUNED", "FAIL")
+    counts = Counter(trial.state.name for trial in ended)
+    for trial in study.best(1):
+        config = Config.from_dict(trial.user_attrs[CONFIG])
+        return counts, (float(trial.value or 0), Job("trial", trial.number, config, ""))
+    return counts, None

@@ -9,20 +9,35 @@ MASKED = "***"
 
 # Up to the last @: a password that holds one itself, though it should be written %40, ends there.
 _BEFORE_HOST = re.compile(r"(://[^\s:/@]*:)(\S*)(?=@)")
+_WHOLE = re.compile(r"(\A[\w+.-]+://[^\s:/@]*:)(.*)(?=@)", re.DOTALL)
+"""Of a text that is an address and nothing else, whose password may hold spaces."""
+
 _PARAMETER = re.compile(
     r"([?&;][\w.-]*(?:password|passwd|pwd|secret|token|credential|key)=)([^\s&;#'\"]*)",
     re.IGNORECASE,
 )
 
+_PATTERNS = (_WHOLE, _BEFORE_HOST, _PARAMETER)
+
 
 def masked(text: str) -> str:
     """Return a text whose addresses hold no password: before the host, or as a parameter."""
-    for pattern in (_BEFORE_HOST, _PARAMETER):
+    for pattern in _PATTERNS:
         text = pattern.sub(lambda found: found[1] + MASKED, text)
     return text
 
 
 def secrets_of(url: str) -> set[str]:
     """Return the passwords in an address, as they are written there and as they are meant."""
-    found = {match[2] for pattern in (_BEFORE_HOST, _PARAMETER) for match in pattern.finditer(url)}
+    found = {match[2] for pattern in _PATTERNS for match in pattern.finditer(url)}
     return {form for secret in found for form in (secret, unquote(secret)) if form}
+
+
+def mask(text: str, url: str) -> str:
+    """Return `text` without the passwords that `url` may hold, as written or decoded."""
+    text = masked(text)
+    # The longer first: the decoded form may be part of the one in the address.
+    for secret in sorted(secrets_of(url), key=len, reverse=True):
+        if len(secret) > 3:
+            text = text.replace(secret, MASKED)
+    return text

@@ -1,14 +1,17 @@
-"""Peak memory of the current process or device."""
+"""Memory of the current process or device: its peak, its size, and that there is none left."""
 
 from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from algorithms.allocator import give_back_freed_memory
+from search.errors import FailedError
 
 
 def reset_peak(device: torch.device) -> None:
@@ -42,3 +45,21 @@ def device_megabytes(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     return torch.cuda.get_device_properties(device).total_memory / 1e6
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device or the host had no memory left for a tensor."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+@contextmanager
+def enough_memory(path: Path) -> Iterator[None]:
+    """Raise FailedError that names the file at `path` where there is no memory for a tensor."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise FailedError(f"{path}: does not fit into the memory that is left") from None

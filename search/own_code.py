@@ -168,10 +168,10 @@ def _imports(file: Path, name: str) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
+            base = [*above, *([node.module] if node.module else [])]
             if node.module:
-                yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+                yield ".".join(base)
+            yield from (".".join([*base, alias.name]) for alias in node.names)
 
 
 def _check_size(files: dict[str, Path]) -> None:

@@ -15,6 +15,11 @@ NAME_RULE = "must be at most 100 letters, digits, '.', '_' and '-', a letter or 
 """Of a search: a name that is safe in a path, a query, a page and a shell."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def visible(text: str) -> str:
     """Return `text` with control characters as their escapes, such as \\x1b."""
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)

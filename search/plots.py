@@ -104,6 +104,10 @@ def parameter_importance(study: optuna.Study) -> go.Figure | str:
     )
 
 
+TICKS = 10
+"""At most, beside that of no step."""
+
+
 def adaptation_curves(episodes: pd.DataFrame, metric: Metric) -> go.Figure | str:
     """Return the mean metric after each inner step with a 95 % band over episodes.
 
@@ -138,9 +142,10 @@ def adaptation_curves(episodes: pd.DataFrame, metric: Metric) -> go.Figure | str
         )
     if not figure.data:
         return "the best trial has no evaluation episodes"
+    last = max(int(max(trace.x)) for trace in figure.data)
     return figure.update_layout(
         title="Adaptation of the best",
-        xaxis={"title": "inner steps", "tickformat": "d", "nticks": 12},
+        xaxis={"title": "inner steps", "tick0": 0, "dtick": max(1, -(-last // TICKS))},
         yaxis_title=f"{metric}, mean and 95 % interval over episodes",
         template="plotly_white",
     )

@@ -76,9 +76,10 @@ class LiveDisplay:
         else:
             self._console.print(self._summary(), soft_wrap=True)
 
-    def resumed(self, ended: Mapping[str, int]) -> None:
-        """Count the trials, by state, that ended before this driver began."""
+    def resumed(self, ended: Mapping[str, int], best: tuple[float, Job] | None) -> None:
+        """Count the trials, by state, that ended before this driver began, and show their best."""
         self._counts.update(ended)
+        self._best = best
 
     def started(self, job: Job) -> None:
         """Show a job as running."""

@@ -6,10 +6,11 @@ import os
 import platform
 import subprocess
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 import torch
+
+from search.versions import versions_here
 
 PACKAGES = ("metasweep", "torch", "torchvision", "ray", "optuna", "mlflow")
 
@@ -30,13 +31,7 @@ def git_commit() -> str | None:
 @cache
 def versions() -> dict[str, str]:
     """Return the version of Python and of each installed package that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return versions_here(PACKAGES)
 
 
 @cache

@@ -15,6 +15,7 @@ from typing import Any
 
 from search.dashboard import ADDRESSES, knock
 from search.errors import FailedError, UserError
+from search.plain_text import first_line
 
 SEARCH, SPEC, STORAGE = "metasweep.search", "metasweep.spec", "metasweep.storage"
 """Keys of a job's metadata: the search, its resolved specification as JSON, where it is kept."""
@@ -91,10 +92,6 @@ class Jobs:
         ]
         return sorted(found, key=lambda job: job.started or 0.0)
 
-    def of(self, search: str) -> list[ClusterJob]:
-        """Return the jobs of one search, the oldest first."""
-        return [job for job in self.all() if job.search == search]
-
     def job(self, id: str) -> ClusterJob:
         """Return a job as it is now."""
         return _read(self._asked(lambda: self._client.get_job_info(id)))
@@ -137,17 +134,24 @@ class Jobs:
                 job = self.job(id)
                 if job.over:
                     return job
+                failures = 0
             except _CutError as error:
                 failures = 1 if error.shown > shown else failures + 1
                 shown = error.shown
             except FailedError:
                 failures += 1
             if failures > RECONNECTIONS:
-                raise FailedError(f"{self.address}: the connection is lost; the job goes on there")
+                job = self.job(id)  # Raises what is wrong, where it is more than the log.
+                if job.over:
+                    return job
+                raise FailedError(f"{self.address}: the log cannot be shown; the job goes on there")
             time.sleep(SECONDS_BETWEEN if failures else 0.2)
 
     async def _tail(self, id: str, show: Callable[[str], None], shown: int) -> int:
         """Show a log but for its first characters; return how many have been shown then."""
+        import aiohttp
+
+        lost = (aiohttp.ClientError, OSError, RuntimeError, self._refusal)
         seen = 0
         tail = self._client.tail_job_logs(id)
         while True:
@@ -155,7 +159,7 @@ class Jobs:
                 text = await anext(tail)
             except StopAsyncIteration:
                 return shown
-            except Exception as error:  # aiohttp and Ray raise many kinds.
+            except lost as error:
                 raise _CutError(shown) from error
             seen += len(text)
             if seen > shown:
@@ -180,8 +184,7 @@ class Jobs:
             kind = type(error).__name__
             raise FailedError(f"{self.address}: the head does not answer ({kind})") from None
         except (RuntimeError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise FailedError(f"{self.address}: {first}") from None
+            raise FailedError(f"{self.address}: {_said(error)}") from None
 
 
 class _CutError(Exception):
@@ -190,6 +193,14 @@ class _CutError(Exception):
     def __init__(self, shown: int):
         super().__init__()
         self.shown = shown
+
+
+def _said(error: Exception) -> str:
+    """Return the line that says what is wrong: the last one of a traceback, which a head sends."""
+    first = first_line(error)
+    if not first.endswith("Traceback (most recent call last):"):
+        return first
+    return str(error).strip(" \n.").splitlines()[-1]
 
 
 def _refused(text: str) -> str:

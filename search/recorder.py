@@ -17,10 +17,10 @@ import pandas as pd
 
 from search.errors import FailedError
 from search.jobs import Job, confirmation_name, trial_name
+from search.masking import mask
 from search.run_file import Run, RunFile
 from search.study import State
 from search.tracking import Tracker
-from search.tracking_client import mask
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from search.atomic_file import write_atomically
-from search.tracking_client import mask
+from search.masking import mask
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from search.config import Config
 from search.disk import PATIENT, StillFullError, Waiting, patiently
 from search.errors import UserError
 from search.jobs import Progress
-from search.memory import device_megabytes
+from search.memory import device_megabytes, is_out_of_memory
 from search.records import Interval
 from search.training import Report, meta_train
 from search.trial_folder import TrialFolder
@@ -154,10 +154,3 @@ def _failure(error: Exception, folder: Path) -> Progress:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
     return Progress("failed", 0, reason=f"{reason} (traceback: {folder / 'error.txt'})")
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device or the host had no memory left for a tensor."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

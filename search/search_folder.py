@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 
 from search.atomic_file import write_atomically
 from search.errors import UserError
+from search.masking import MASKED
 from search.plain_text import NAME, NAME_RULE, cut
 
-MASK = ":***@"
 STUDY_URL_VARIABLE = "METASWEEP_STUDY_URL"
 UNSENT = "UNSENT"
 
@@ -74,7 +74,7 @@ class SearchFolder:
         Raises UserError when the one given had a password, which is kept nowhere.
         """
         url = os.environ.get(STUDY_URL_VARIABLE) or given
-        if url and MASK in url:
+        if url and MASKED in url:
             raise UserError(f"study_url: {url}: set {STUDY_URL_VARIABLE} to it, with its password")
         return url or f"sqlite:///{self.path / 'study.db'}"
 

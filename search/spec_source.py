@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from search.errors import UserError
-from search.plain_text import cut, visible
+from search.plain_text import cut, first_line, visible
 from search.read_file import UnreadableError, read_text, size_text
 from search.yaml_loader import PlainLoader
 from spaces.errors import nearest
@@ -60,7 +60,7 @@ def parse_yaml(text: str, origin: str) -> Any:
         problem = cut(visible(str(error.problem)), PROBLEM_CHARACTERS)
         raise UserError(f"{origin}{line}: not valid YAML: {problem}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{origin}: not valid YAML: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{origin}: not valid YAML: {first_line(error)}") from None
 
 
 def set_values(content: dict[str, Any], overrides: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ from search.study_storage import Recent, StudyStorage
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 REFERENCE = "reference"
-RUN_ID, CONFIG, REASON, CONFIRMED = "run_id", "config", "reason", "confirmed"
+CONFIG, REASON, CONFIRMED = "config", "reason", "confirmed"
 
 SEEN_BEST, SEEN_NEWEST = 25, 500
 """Finished trials that suggestions rest on. TPE never calls more than 25 of them good."""
@@ -60,7 +60,7 @@ class SearchStudy:
                 multivariate=True, group=True, constant_liar=True, seed=seed + trials
             )
         self._ranked: list[FrozenTrial] | None = None
-        self._recent = Recent(self._storage, best=SEEN_BEST, newest=SEEN_NEWEST)
+        self._recent = Recent(self._storage, newest=SEEN_NEWEST)
         self._asking = optuna.load_study(study_name=name, storage=self._recent, sampler=sampler)
         self._recent.look(self.best(SEEN_BEST))
 

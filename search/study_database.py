@@ -20,11 +20,12 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from search.errors import FailedError, UserError
+from search.masking import masked
+from search.plain_text import first_line
 
 Value = TypeVar("Value")
 
 CONNECT_SECONDS = 10
-SECRET_PARAMETERS = ("password", "passwd", "sslpassword")
 STAYS_WRONG = ("no such table", "no such column", "syntax error", "readonly database")
 """What SQLite calls an operational error although no waiting helps."""
 
@@ -61,7 +62,7 @@ class StudyDatabase:
     """
 
     def __init__(self, name: str, url: str, direction: str, patience: Patience = PATIENT):
-        self.shown = shown(url)
+        self.shown = masked(url)
         self._patience = patience
         try:
             with warnings.catch_warnings():
@@ -80,6 +81,12 @@ class StudyDatabase:
             )
         except (SQLAlchemyError, OptunaError, ImportError, OSError) as error:
             raise UserError(f"study: cannot open the Optuna database: {_reason(error)}") from error
+        except ValueError:
+            # Its text would show the part of a password that was taken for a port.
+            raise UserError(
+                "study: cannot open the Optuna database: its address is no URL; write special "
+                "characters of a password as in %40 for @"
+            ) from None
         # Instead of Optuna's own tries, which would create a trial again that was created.
         sqlalchemy.event.listen(self._storage.engine, "handle_error", _tell_what_passes)
 
@@ -194,23 +201,8 @@ class StudyDatabase:
         return FailedError(f"study: {self.shown}: {reason}")
 
 
-def shown(url: str) -> str:
-    """Return a database's address without passwords."""
-    try:
-        parsed = sqlalchemy.make_url(url)
-    except SQLAlchemyError:
-        return "the study's database"
-    for name in parsed.query:
-        if name.lower() in SECRET_PARAMETERS:
-            parsed = parsed.update_query_dict({name: "***"})
-    return parsed.render_as_string(hide_password=True)
-
-
 def _engine_settings(url: str) -> dict[str, Any]:
-    try:
-        parsed = sqlalchemy.make_url(url)
-    except SQLAlchemyError:
-        return {}  # Optuna says what is wrong with it.
+    parsed = sqlalchemy.make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return {}
     settings: dict[str, Any] = {"pool_pre_ping": True}
@@ -228,14 +220,10 @@ def _tell_what_passes(context: ExceptionContext) -> None:
     text = str(context.original_exception)
     stays = any(wrong in text for wrong in STAYS_WRONG)
     if context.is_disconnect or (operational and not stays):
-        raise AwayError(_first_line(text))
+        raise AwayError(first_line(context.original_exception))
 
 
 def _reason(error: BaseException) -> str:
     """Return one line on what the database said, which Optuna keeps as the cause."""
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None
-    return _first_line(str(cause or error))
-
-
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else "no reason given"
+    return first_line(cause or error)

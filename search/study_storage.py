@@ -7,7 +7,6 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import UserError
@@ -27,7 +26,7 @@ class StudyStorage(InMemoryStorage):
     def __init__(self, name: str, database: StudyDatabase):
         super().__init__()
         self._database = database
-        self.study: int = super().create_new_study(database.directions, name)
+        self.study: int = self.create_new_study(database.directions, name)
         for key, value in database.user_attrs.items():
             super().set_study_user_attr(self.study, key, value)
         for key, value in database.system_attrs.items():
@@ -38,6 +37,7 @@ class StudyStorage(InMemoryStorage):
             if trial.number != number:
                 raise UserError(f"study: {database.shown}: trial {number} of {name} is missing")
             self._ids[super().create_new_trial(self.study, trial)] = trial._trial_id
+        database.trials.clear()  # From here on they are in memory, and change there.
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Add a trial: without a template a running one, which is kept back for now."""
@@ -106,16 +106,6 @@ class StudyStorage(InMemoryStorage):
         self._database.set_study_system_attr(key, value)
         super().set_study_system_attr(study_id, key, value)
 
-    def create_new_study(
-        self, directions: Sequence[StudyDirection], study_name: str | None = None
-    ) -> int:
-        """Refuse: it holds one study."""
-        raise NotImplementedError("a StudyStorage holds one study")
-
-    def delete_study(self, study_id: int) -> None:
-        """Refuse: nothing that is finished is ever lost."""
-        raise NotImplementedError("a StudyStorage keeps its study")
-
     def close(self) -> None:
         """Leave the database."""
         self._database.close()
@@ -135,21 +125,19 @@ class Recent:
     and less: it gives the newest 25 full weight, and to older ones weights that fall to nearly 0.
     """
 
-    def __init__(self, storage: StudyStorage, best: int, newest: int):
+    def __init__(self, storage: StudyStorage, newest: int):
         self._storage = storage
-        self._best = best
         self._newest = newest
         self._hidden: frozenset[int] = frozenset()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
-    def look(self, ranked: Sequence[FrozenTrial]) -> None:
-        """Take note of what has finished since. ranked: complete trials, the best first."""
+    def look(self, best: Sequence[FrozenTrial]) -> None:
+        """Take note of what has finished since. best: the trials that count, however old."""
         trials = self._storage.get_all_trials(self._storage.study, deepcopy=False)
         finished = [trial.number for trial in trials if trial.state.is_finished()]
-        best = {trial.number for trial in ranked[: self._best]}
-        self._hidden = frozenset(finished[: -self._newest]) - best
+        self._hidden = frozenset(finished[: -self._newest]) - {trial.number for trial in best}
 
     def get_all_trials(
         self,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from search.conclusion import conclude, open_study
 from search.errors import UserError
+from search.masking import MASKED
 from search.recorder import SearchRuns, runs_by_name
-from search.search_folder import MASK, UNSENT, SearchFolder, SearchRecord
+from search.search_folder import UNSENT, SearchFolder, SearchRecord
 from search.settle import settle
 from search.spec import parse_spec
 from search.tracking import Tracker
@@ -48,6 +49,6 @@ def synchronize(name: str, *, storage: Path, tracking_uri: str | None) -> Sent:
 def store_of(record: SearchRecord, tracking_uri: str | None) -> str:
     """Return the store to use. Raises UserError where its password is needed again."""
     uri = tracking_uri or record.tracking_uri
-    if MASK in uri:
+    if MASKED in uri:
         raise UserError(f"--tracking-uri: {uri}: give it again, with its password")
     return uri

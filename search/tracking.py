@@ -20,8 +20,9 @@ from search.config import Config, Problem
 from search.episode_metrics import Row, episode_metrics
 from search.errors import FailedError, UserError
 from search.ledger import Ledger
+from search.masking import mask
 from search.run_params import to_params
-from search.tracking_client import connect, explained, is_server, mask, one_writer, resolve_uri
+from search.tracking_client import connect, explained, is_server, one_writer, resolve_uri
 from search.tracking_reader import SHARD_LIST, find_search
 from search.trial_folder import TrialFolder
 

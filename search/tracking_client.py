@@ -23,7 +23,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 
 from search.errors import StoreError, UserError
-from search.masking import masked, secrets_of
+from search.masking import mask
 
 CONNECT_SECONDS = 5
 TURN_SECONDS, TURN_POLL_SECONDS = 120, 0.01
@@ -53,16 +53,6 @@ def resolve_uri(uri: str | None = None) -> str:
 def is_server(uri: str) -> bool:
     """Say whether a tracking server stands behind a URI, which keeps artifacts by itself."""
     return urlsplit(uri).scheme in SERVERS
-
-
-def mask(text: str, uri: str) -> str:
-    """Return `text` without the passwords that `uri` may hold, as written or decoded."""
-    text = masked(text)
-    # The longer first: the decoded form may be part of the one in the URI.
-    for secret in sorted(secrets_of(uri), key=len, reverse=True):
-        if len(secret) > 3:
-            text = text.replace(secret, "***")
-    return text
 
 
 def connect(uri: str) -> MlflowClient:

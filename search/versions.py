@@ -10,10 +10,10 @@ EXACT = ("ray", "metasweep")
 NAMES = ("python", "ray", "torch", "metasweep")
 
 
-def versions_here() -> dict[str, str]:
-    """Return this process's versions of Python, Ray, torch and metasweep."""
+def versions_here(packages: Sequence[str] = NAMES[1:]) -> dict[str, str]:
+    """Return this process's versions of Python and of those packages that are installed."""
     found = {"python": platform.python_version()}
-    for name in NAMES[1:]:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -59,6 +59,12 @@ class Done(NamedTuple):
     errors: str = ""
 
 
+def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a command, without what a developer's shell may hold."""
+    kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
+    return {**kept, **SETTINGS, **more}
+
+
 def call(*arguments: str, folder: Path, environment: Mapping[str, str] = {}) -> Done:
     """Run a command in this process, as `main` does, in a folder."""
     output, errors = io.StringIO(), io.StringIO()
@@ -101,11 +107,10 @@ def started(
     environment: Mapping[str, str] = {},
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a command as the leader of a session, of which nothing outlives the block."""
-    kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     process = subprocess.Popen(
         [*command, *arguments],
         cwd=folder,
-        env={**kept, **SETTINGS, **environment},
+        env=clean_environment(environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

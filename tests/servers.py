@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.cli import LEFT_OUT, SETTINGS, free_port, page, session_members, wait_until
+from tests.cli import clean_environment, free_port, page, session_members, wait_until
 from tests.http_proxy import LOOPBACK, Proxy, proxy
 
 __all__ = [
@@ -182,14 +182,13 @@ class MlflowServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         command += ["--host", self._host, "--port", str(self.port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 cwd=self._folder,
-                env={**kept, **SETTINGS, **self._settings},
+                env=clean_environment(self._settings),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

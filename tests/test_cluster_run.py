@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.cli import SMALL, free_port, run, started, wait_until
+from tests.extending import EXTEND
 
-EXTEND = Path(__file__).parents[1] / "docs" / "extend"
 RAY = (str(Path(sys.executable).with_name("ray")),)
 # As DESIGN.md asks of every cluster. It also makes the test independent of ~/.ray/auth_token.
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}

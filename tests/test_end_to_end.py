@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 import yaml
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from algorithms import ALGORITHMS
@@ -31,11 +27,11 @@ from tests.cli import (
     free_port,
     page,
     run,
-    run_ids,
     session_members,
     started,
     wait_until,
 )
+from tests.ended_search import EndedSearch
 
 TRIALS, EPISODES, CONFIRMED = 7, 900, 2
 RUNG, RANKING, TEST = 20, 40, 50
@@ -58,60 +54,8 @@ ALL_DIVERGE = (
 )
 
 
-class Search:
-    """A search that has ended, with all it left behind."""
-
-    def __init__(self, folder: Path, done: Done):
-        self.folder = folder
-        self.done = done
-        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
-        self.client = MlflowClient(self.uri)
-
-    @cached_property
-    def study(self) -> optuna.Study:
-        url = f"sqlite:///{self.folder / 'metasweep-store' / 'sinusoid' / 'study.db'}"
-        return optuna.load_study(study_name="sinusoid", storage=url)
-
-    @cached_property
-    def runs(self) -> list[Run]:
-        experiment = self.client.get_experiment_by_name("sinusoid-10shot")
-        return self.client.search_runs([experiment.experiment_id])
-
-    @property
-    def parent(self) -> Run:
-        [run] = [run for run in self.runs if run.data.tags["metasweep.kind"] == "search"]
-        return run
-
-    def of(self, kind: str) -> dict[str, Run]:
-        """Return the runs of a kind by id, each below the search's own."""
-        runs = [run for run in self.runs if run.data.tags["metasweep.kind"] == kind]
-        parents = {run.data.tags["mlflow.parentRunId"] for run in runs}
-        assert parents == {self.parent.info.run_id}
-        return {run.info.run_id: run for run in runs}
-
-    def history(self, run: Run, key: str) -> pd.Series:
-        """Return a metric's values by step; no step may have two."""
-        points = self.client.get_metric_history(run.info.run_id, key)
-        assert len({point.step for point in points}) == len(points)
-        return pd.Series({point.step: point.value for point in points}, dtype=float).sort_index()
-
-    def table(self, run: Run) -> pd.DataFrame:
-        """Return a run's episodes from its parquet artifacts."""
-        folder = Path(self.client.download_artifacts(run.info.run_id, "episodes"))
-        return pd.concat([pd.read_parquet(file) for file in sorted(folder.glob("*.parquet"))])
-
-    def run_id(self, trial: optuna.trial.FrozenTrial) -> str:
-        """Return the run that a trial's folder names."""
-        return run_ids(self.folder / "metasweep-store" / "sinusoid")[trial.number]
-
-    def board(self, name: str = "sinusoid") -> list[dict[str, Any]]:
-        done = call("leaderboard", name, "--format", "json", folder=self.folder)
-        assert done.code == 0, done.output
-        return json.loads(done.output)["ranked"]
-
-
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Done]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[EndedSearch, Done]:
     """A search, and another at the same time of which every trial diverges."""
     folder = tmp_path_factory.mktemp("search")
     elsewhere = tmp_path_factory.mktemp("diverging")
@@ -119,16 +63,16 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Done]:
         done = run("search", "sinusoid", *OPTIONS, folder=folder)
         output, _ = process.communicate(timeout=100)
     assert done.code == 0, done.output
-    return Search(folder, done), Done(process.returncode, output)
+    return EndedSearch(folder, done), Done(process.returncode, output)
 
 
 @pytest.fixture(scope="module")
-def search(both: tuple[Search, Done]) -> Search:
+def search(both: tuple[EndedSearch, Done]) -> EndedSearch:
     return both[0]
 
 
 @pytest.fixture(scope="module")
-def best(search: Search) -> Path:
+def best(search: EndedSearch) -> Path:
     """What `export` wrote of the search."""
     done = call("export", "sinusoid", "-o", "best.yaml", folder=search.folder)
     assert done.code == 0, done.output
@@ -136,7 +80,7 @@ def best(search: Search) -> Path:
 
 
 class TestOutput:
-    def test_tells_of_every_job(self, search: Search) -> None:
+    def test_tells_of_every_job(self, search: EndedSearch) -> None:
         jobs = re.findall(r"^ +\d+s  (\S+) .*(COMPLETE|PRUNED) ", search.done.output, re.MULTILINE)
         names = [name for name, _ in jobs]
         assert sorted(n for n in names if n.startswith("trial")) == [
@@ -144,7 +88,7 @@ class TestOutput:
         ]
         assert len([name for name in names if name.startswith("confirm-")]) == 2 * CONFIRMED
 
-    def test_ends_with_leaderboard_and_what_to_type_next(self, search: Search) -> None:
+    def test_ends_with_leaderboard_and_what_to_type_next(self, search: EndedSearch) -> None:
         _, _, end = search.done.output.partition("query_loss, lower is better")
         assert re.search(rf"^ +1 +{search.board()[0]['algorithm']} +mlp ", end, re.MULTILINE)
         assert "never sorted by" in end
@@ -153,12 +97,12 @@ class TestOutput:
             end,
         )
 
-    def test_has_no_warnings(self, search: Search) -> None:
+    def test_has_no_warnings(self, search: EndedSearch) -> None:
         assert not re.search("warn|error|traceback", search.done.output, re.IGNORECASE)
 
 
 class TestLeaderboard:
-    def test_json_has_the_published_keys_best_first(self, search: Search) -> None:
+    def test_json_has_the_published_keys_best_first(self, search: EndedSearch) -> None:
         board = search.board()
         assert all(list(row) == list(COLUMNS) for row in board)
         assert [row["rank"] for row in board] == list(range(1, len(board) + 1))
@@ -166,7 +110,7 @@ class TestLeaderboard:
         assert means == sorted(means)
         assert {row["state"] for row in board} == {"COMPLETE"}
 
-    def test_best_are_confirmed_with_fresh_seeds(self, search: Search) -> None:
+    def test_best_are_confirmed_with_fresh_seeds(self, search: EndedSearch) -> None:
         board = search.board()
         assert [row["confirmed"] for row in board] == [
             rank < CONFIRMED for rank in range(len(board))
@@ -185,42 +129,42 @@ class TestLeaderboard:
         half = 1.96 * mean.std() / np.sqrt(TEST)
         assert best["test_ci95_high"] - best["test_mean"] == pytest.approx(half)
 
-    def test_of_the_problem_is_that_of_its_only_search(self, search: Search) -> None:
+    def test_of_the_problem_is_that_of_its_only_search(self, search: EndedSearch) -> None:
         assert search.board("sinusoid-10shot") == search.board()
 
-    def test_csv_is_the_artifact(self, search: Search) -> None:
+    def test_csv_is_the_artifact(self, search: EndedSearch) -> None:
         done = call("leaderboard", "sinusoid", "--format=csv", folder=search.folder)
         path = search.client.download_artifacts(search.parent.info.run_id, "leaderboard.csv")
         assert Path(path).read_text() == done.output
         frame = pd.read_csv(StringIO(done.output))
         assert list(frame["run_id"]) == [row["run_id"] for row in search.board()]
 
-    def test_markdown_is_a_table(self, search: Search) -> None:
+    def test_markdown_is_a_table(self, search: EndedSearch) -> None:
         done = call("leaderboard", "sinusoid", "--format=markdown", folder=search.folder)
         rows = [line for line in done.output.splitlines() if line.startswith("|")]
         assert len(rows) == 2 + len(search.board())
         assert len({row.count("|") for row in rows}) == 1
 
-    def test_file_gets_what_would_be_printed(self, search: Search, tmp_path: Path) -> None:
+    def test_file_gets_what_would_be_printed(self, search: EndedSearch, tmp_path: Path) -> None:
         arguments = ["leaderboard", "sinusoid", "--top=1", "--format=json"]
         printed = call(*arguments, folder=search.folder)
         call(*arguments, "-o", str(tmp_path / "new" / "board.json"), folder=search.folder)
         assert (tmp_path / "new" / "board.json").read_text() == printed.output
         assert json.loads(printed.output)["ranked"] == search.board()[:1]
 
-    def test_unknown_name_is_answered_with_known_ones(self, search: Search) -> None:
+    def test_unknown_name_is_answered_with_known_ones(self, search: EndedSearch) -> None:
         done = call("leaderboard", "sinusiod", folder=search.folder)
         assert done.code == 2
         assert "there is sinusoid" in done.errors
 
-    def test_rank_beyond_its_end_cannot_be_exported(self, search: Search) -> None:
+    def test_rank_beyond_its_end_cannot_be_exported(self, search: EndedSearch) -> None:
         done = call("export", "sinusoid", "--rank=99", folder=search.folder)
         assert done.code == 2
         assert f"--rank: 99: sinusoid has {len(search.board())} finished trials" in done.errors
 
 
 class TestStudy:
-    def test_published_defaults_come_first(self, search: Search) -> None:
+    def test_published_defaults_come_first(self, search: EndedSearch) -> None:
         resolved = search.client.download_artifacts(search.parent.info.run_id, "spec.yaml")
         spec = load_spec(Path(resolved))
         assert set(spec.algorithms) <= set(ALGORITHMS)
@@ -228,7 +172,7 @@ class TestStudy:
             spec.search_space().defaults(algorithm, "mlp") for algorithm in spec.algorithms
         ]
 
-    def test_trials_ended_as_mlflow_says(self, search: Search) -> None:
+    def test_trials_ended_as_mlflow_says(self, search: EndedSearch) -> None:
         trials = search.study.trials
         assert [trial.number for trial in trials] == list(range(TRIALS))
         assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
@@ -242,10 +186,10 @@ class TestStudy:
 
 class TestRecords:
     @pytest.fixture(params=["trial", "confirmation"])
-    def trials(self, request: pytest.FixtureRequest, search: Search) -> list[Run]:
+    def trials(self, request: pytest.FixtureRequest, search: EndedSearch) -> list[Run]:
         return list(search.of(request.param).values())
 
-    def test_parameters_are_the_whole_configuration(self, search: Search) -> None:
+    def test_parameters_are_the_whole_configuration(self, search: EndedSearch) -> None:
         for trial in search.study.trials:
             run = search.of("trial")[search.run_id(trial)]
             config = from_params(run.data.params)
@@ -253,7 +197,7 @@ class TestRecords:
             assert f"{config.algorithm}/inner_lr" in run.data.params
             assert config.seed == trial.number
 
-    def test_every_run_says_where_it_comes_from(self, search: Search) -> None:
+    def test_every_run_says_where_it_comes_from(self, search: EndedSearch) -> None:
         problem = from_params(next(iter(search.of("trial").values())).data.params).problem
         for each in search.runs:
             tags = each.data.tags
@@ -267,7 +211,7 @@ class TestRecords:
             assert tags["metasweep.seed"].isdigit()
             assert each.info.status == "FINISHED"
 
-    def test_parquet_holds_every_episode_once(self, search: Search, trials: list[Run]) -> None:
+    def test_parquet_holds_every_episode_once(self, search: EndedSearch, trials: list[Run]) -> None:
         for trial in trials:
             table = search.table(trial)
             config = from_params(trial.data.params)
@@ -284,7 +228,9 @@ class TestRecords:
                 assert sorted(ranked) == list(range(RUNG, RUNG + RANKING))
                 assert sorted(by_split["test"]["index"]) == list(range(TEST))
 
-    def test_metrics_hold_every_evaluation_episode(self, search: Search, trials: list[Run]) -> None:
+    def test_metrics_hold_every_evaluation_episode(
+        self, search: EndedSearch, trials: list[Run]
+    ) -> None:
         for trial in trials:
             table = search.table(trial)
             for split in ("validation", "test"):
@@ -294,7 +240,7 @@ class TestRecords:
                     assert logged.to_dict() == rows[f"loss_{when}"].to_dict()
 
     def test_metrics_hold_training_and_validation_on_the_way(
-        self, search: Search, trials: list[Run]
+        self, search: EndedSearch, trials: list[Run]
     ) -> None:
         for trial in trials:
             table = search.table(trial)
@@ -307,7 +253,7 @@ class TestRecords:
             logged = search.history(trial, "validation/query_loss")
             assert logged.to_dict() == pytest.approx(means[np.isfinite(means)].to_dict())
 
-    def test_summaries_are_of_these_episodes(self, search: Search, trials: list[Run]) -> None:
+    def test_summaries_are_of_these_episodes(self, search: EndedSearch, trials: list[Run]) -> None:
         for trial in trials:
             if trial.data.tags["metasweep.state"] != "COMPLETE":
                 continue
@@ -322,7 +268,7 @@ class TestRecords:
                 expected = {"mean": mean, "ci95_low": mean - half, "ci95_high": mean + half}
                 assert summary == pytest.approx(expected | {"n": count})
 
-    def test_search_keeps_its_results(self, search: Search) -> None:
+    def test_search_keeps_its_results(self, search: EndedSearch) -> None:
         parent = search.parent.info.run_id
         kept = {file.path for file in search.client.list_artifacts(parent)}
         assert {"leaderboard.csv", "best.yaml", "plots", "spec.yaml"} <= kept
@@ -335,7 +281,7 @@ class TestRecords:
 
 
 class TestDivergence:
-    def test_is_pruned_with_its_reason_and_keeps_its_episodes(self, search: Search) -> None:
+    def test_is_pruned_with_its_reason_and_keeps_its_episodes(self, search: EndedSearch) -> None:
         diverged = [
             trial for trial in search.study.trials if trial.params["algorithm"] == DIVERGING
         ]
@@ -349,7 +295,7 @@ class TestDivergence:
             assert run.data.tags["metasweep.reason"] == trial.user_attrs["reason"]
             assert not np.isfinite(search.table(run)["loss_after"]).all()
 
-    def test_of_every_trial_fails_the_search(self, both: tuple[Search, Done]) -> None:
+    def test_of_every_trial_fails_the_search(self, both: tuple[EndedSearch, Done]) -> None:
         _, done = both
         assert done.code == 1, done.output
         assert "Traceback" not in done.output
@@ -358,11 +304,11 @@ class TestDivergence:
 
 
 class TestExport:
-    def test_is_what_the_search_kept(self, search: Search, best: Path) -> None:
+    def test_is_what_the_search_kept(self, search: EndedSearch, best: Path) -> None:
         kept = search.client.download_artifacts(search.parent.info.run_id, "best.yaml")
         assert best.read_text() == Path(kept).read_text()
 
-    def test_says_what_was_found_and_how(self, search: Search, best: Path) -> None:
+    def test_says_what_was_found_and_how(self, search: EndedSearch, best: Path) -> None:
         document, row = yaml.safe_load(best.read_text()), search.board()[0]
         assert document["config"]["algorithm"] == row["algorithm"]
         assert document["config"]["seed"] == row["seed"]
@@ -372,7 +318,7 @@ class TestExport:
         assert document["provenance"]["search"] == "sinusoid"
 
     def test_trains_to_the_same_numbers_elsewhere(
-        self, search: Search, best: Path, tmp_path: Path
+        self, search: EndedSearch, best: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "best.yaml").write_text(best.read_text())
         done = run("train", "best.yaml", "--seeds=1", folder=tmp_path)
@@ -404,7 +350,7 @@ class TestExport:
 
 
 class TestName:
-    def test_in_use_is_refused(self, search: Search, tmp_path: Path) -> None:
+    def test_in_use_is_refused(self, search: EndedSearch, tmp_path: Path) -> None:
         for more in ([], ["--storage", str(tmp_path)]):
             arguments = ["search", "sinusoid", "--name", "sinusoid", *more]
             done = call(*arguments, folder=search.folder)
@@ -413,19 +359,19 @@ class TestName:
             assert "metasweep resume sinusoid" in done.errors
         assert list(tmp_path.iterdir()) == []
 
-    def test_not_given_is_made_free(self, search: Search, tmp_path: Path) -> None:
+    def test_not_given_is_made_free(self, search: EndedSearch, tmp_path: Path) -> None:
         find = Reader(search.uri).find_search
         for storage in (search.folder / "metasweep-store", tmp_path):
             assert free_name(storage, "sinusoid", find) == "sinusoid-2"
 
-    def test_of_an_ended_search_is_not_resumed(self, search: Search) -> None:
+    def test_of_an_ended_search_is_not_resumed(self, search: EndedSearch) -> None:
         done = call("resume", "sinusoid", folder=search.folder)
         assert done.code == 2
         assert "sinusoid: has ended" in done.errors
 
 
 class TestUi:
-    def test_is_served_on_loopback_until_it_is_ended(self, search: Search) -> None:
+    def test_is_served_on_loopback_until_it_is_ended(self, search: EndedSearch) -> None:
         port = free_port()
         with started("ui", f"--port={port}", folder=search.folder) as server:
             url = f"http://127.0.0.1:{port}"

@@ -23,10 +23,9 @@ from search.dashboard import knock
 from search.errors import FailedError
 from search.versions import versions_here
 from tests.cli import Done, call, free_port, run, started, wait_until
-from tests.extending import fresh_process
+from tests.extending import EXTEND, fresh_process
 from tests.tunnel import tunnel
 
-EXTEND = Path(__file__).parents[1] / "docs" / "extend"
 BIN = Path(sys.executable).parent
 RAY = (str(BIN / "ray"),)
 SECRET = "5ec2e7" * 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich import box
@@ -39,8 +39,7 @@ def status(
         raise UserError("--follow: needs the name of a search: metasweep status NAME --follow")
     jobs = Jobs(resolve_address(address))
     found = jobs.all() if name is None else _named(jobs, name)
-    if follow:
-        assert name is not None
+    if follow and name is not None:
         follow_job(jobs, found[-1].id, name)
     if not found:
         say(f"no search has been submitted to {jobs.address}")
@@ -74,7 +73,7 @@ def stop(
     say(f"{name}: {job.state}. Go on with:  metasweep resume {name}{at(jobs)}")
 
 
-def follow_job(jobs: Jobs, id: str, name: str) -> None:
+def follow_job(jobs: Jobs, id: str, name: str) -> NoReturn:
     """Show a job's log until it ends, then exit as it did; Ctrl-C leaves it alone."""
     from search.follow import Follower
     from search.plain_text import cut, visible

@@ -10,9 +10,11 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from search.commands.options import DEFAULT_STORAGE, Data, Storage, TrackingUri, absolute
 from search.errors import UserError
+from search.table_text import terminal
 
 MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]--[/yellow]", "wrong": "[red]!![/red]"}
 
@@ -45,9 +47,9 @@ def doctor(
     for check in checks:
         findings += list(check())
     for finding in findings:
-        table.add_row(MARKS[finding.mark], finding.what, finding.found)
+        table.add_row(MARKS[finding.mark], terminal(finding.what), terminal(finding.found))
         if finding.advice:
-            table.add_row("", "", f"[dim]{finding.advice}[/dim]")
+            table.add_row("", "", Text(finding.advice, style="dim"))
     console.print(table)
     if any(finding.mark == "wrong" for finding in findings):
         raise typer.Exit(1)
@@ -95,7 +97,8 @@ def _data(data: str | None) -> Iterator[Finding]:
 
 
 def _tracking(tracking_uri: str | None) -> Iterator[Finding]:
-    from search.tracking_client import check, mask, resolve_uri
+    from search.masking import mask
+    from search.tracking_client import check, resolve_uri
 
     uri = resolve_uri(tracking_uri)
     try:

@@ -30,9 +30,10 @@ def evaluate_checkpoint(
 
     from search.checkpoint import load
     from search.checkpoint_checks import checked_config, learned
-    from search.devices import enough_memory, has_device
+    from search.devices import has_device
     from search.distribution import distribution_of
     from search.fitting import check_builds
+    from search.memory import enough_memory
     from search.records import interval
     from search.trial_folder import newest_checkpoint
 

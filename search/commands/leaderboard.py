@@ -12,6 +12,7 @@ from rich.console import Console
 
 from search.commands.options import TrackingUri
 from search.garbage import collector_paused
+from search.output_file import write_output
 
 if TYPE_CHECKING:
     from search.leaderboard import Standing
@@ -70,8 +71,7 @@ def _show(
     if output is None:
         typer.echo(text, nl=False)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text)
+        write_output(output, text)
 
 
 def print_board(name: str, tracking_uri: str | None, top: int | None, console: Console) -> None:

@@ -147,7 +147,7 @@ def resume(
 def _conclude(outcome: Outcome, console: Console) -> None:
     """Print how the search stands and what to type next."""
     from search.commands.leaderboard import print_board
-    from search.spec import masked
+    from search.masking import masked
 
     name = outcome.name
     if outcome.interrupted:

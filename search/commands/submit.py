@@ -87,7 +87,7 @@ def submit(
     from search.packing import SPEC_FILE
     from search.ray_jobs import Jobs
     from search.spec import load_spec
-    from search.submission import check_new, check_same, running_job
+    from search.submission import check_new, check_same, free_id, running_job
 
     given = overrides(name, trials, episodes, time_limit, concurrency, seed, set_)
     loaded = load_spec(spec, given)
@@ -96,7 +96,8 @@ def submit(
     own = own_code(loaded)
     resolved = loaded.resolved()
     jobs = Jobs(resolve_address(address))
-    mine = jobs.of(loaded.name)
+    known = jobs.all()
+    mine = [job for job in known if job.search == loaded.name]
     running = running_job(mine)
     if running is not None:
         check_same(running, resolved, at(jobs))
@@ -104,7 +105,8 @@ def submit(
         return
     check_new(loaded.name, mine, at(jobs))
     command = ["search", SPEC_FILE, "--name", loaded.name]
-    _start(jobs, loaded.name, command, environment, resolved, own, follow)
+    id = free_id(loaded.name, {job.id for job in known})
+    _start(jobs, id, loaded.name, command, environment, resolved, own, follow)
 
 
 def resume_there(
@@ -126,13 +128,19 @@ def resume_there(
     from search.own_code import own_code
     from search.ray_jobs import Jobs
     from search.spec import load_spec, parse_spec
-    from search.submission import check_unended, running_job
+    from search.submission import check_unended, free_id, running_job
 
     loaded = None if spec is None else load_spec(spec, {"name": name})
     jobs = Jobs(resolve_address(address))
-    mine = jobs.of(name)
+    everything = jobs.all()
+    mine = [job for job in everything if job.search == name]
     running = running_job(mine)
     if running is not None:
+        if time_limit is not None:
+            raise UserError(
+                f"--time-limit: {time_limit}: {name} runs already, as job {running.id}; stop it "
+                f"first: metasweep stop {name}{at(jobs)}"
+            )
         _attach(jobs, running, follow)
         return
     check_unended(name, mine)
@@ -146,11 +154,13 @@ def resume_there(
     command += [] if time_limit is None else ["--time-limit", time_limit]
     resolved = None if loaded is None else loaded.resolved()
     own = None if loaded is None else own_code(loaded)
-    _start(jobs, name, command, environment, resolved, own, follow)
+    id = free_id(name, {job.id for job in everything})
+    _start(jobs, id, name, command, environment, resolved, own, follow)
 
 
 def _start(
     jobs: Jobs,
+    id: str,
     name: str,
     command: list[str],
     environment: dict[str, str],
@@ -160,10 +170,8 @@ def _start(
 ) -> None:
     from search.packing import pack
     from search.ray_jobs import SEARCH, SPEC, STORAGE
-    from search.submission import free_id
     from search.submitted import STORAGE as VARIABLE
 
-    id = free_id(name, {job.id for job in jobs.all()})
     metadata = {SEARCH: name}
     metadata |= {} if resolved is None else {SPEC: json.dumps(resolved)}
     metadata |= {STORAGE: environment[VARIABLE]} if VARIABLE in environment else {}
@@ -232,7 +240,7 @@ def _environment(
 
 
 def _check_store(field: str, uri: str | None, variable: str) -> None:
-    from search.spec import masked
+    from search.masking import masked
     from search.submitted import is_relative
 
     if uri is None:

@@ -23,7 +23,7 @@ def sync(
 
     given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     outcome = synchronize(name, storage=storage, tracking_uri=resolve_uri(given) if given else None)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     jobs = "1 run" if outcome.jobs == 1 else f"{outcome.jobs} runs"
     sent = f"{jobs} brought up to date" if outcome.jobs else "nothing was missing"
     console.print(f"{name}: {sent} in {outcome.tracking_uri}", soft_wrap=True)

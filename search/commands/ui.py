@@ -21,8 +21,9 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
     """Open the MLflow UI on the store in use, for this machine only; Ctrl-C ends it."""
+    from search.masking import mask
     from search.plain_text import visible
-    from search.tracking_client import check, is_server, mask, resolve_uri
+    from search.tracking_client import check, is_server, resolve_uri
     from search.tracking_reader import Reader
 
     uri = resolve_uri(tracking_uri)

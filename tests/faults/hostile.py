@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cli import LEFT_OUT, PYTHON_M, SETTINGS, Done, call
+from tests.cli import PYTHON_M, Done, call, clean_environment
 
 MEMORY = 8 << 30
 """Bytes of address space: torch and its libraries take 4 GiB of it before they do anything."""
@@ -33,11 +33,10 @@ def refused_in_limits(
 
 def run_in_limits(*arguments: str, folder: Path, environment: Mapping[str, str] = {}) -> Done:
     """Run a command to its end, in little memory and time."""
-    kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     process = subprocess.Popen(
         [*PYTHON_M, *arguments],
         cwd=folder,
-        env={**kept, **SETTINGS, **environment},
+        env=clean_environment(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -32,7 +32,6 @@ class Node:
     """A `ray start` process with all that it started."""
 
     process: subprocess.Popen[str]
-    host: Host
 
     def kill(self) -> None:
         """End all of it at once, as a loss of power would."""
@@ -56,7 +55,7 @@ def node(
     options = ["--block", f"--node-ip-address={host.address}", "--disable-usage-stats"]
     command = (*host.command, RAY, "start", *arguments, *options)
     with started(folder=folder, command=command, environment=environment) as process:
-        yield Node(process, host)
+        yield Node(process)
 
 
 @contextmanager
@@ -72,17 +71,27 @@ def head(
     ) as running:
         address = f"{host.address}:{port}"
         setting.environment |= {"RAY_ADDRESS": address, **TOKEN, **environment}
-        logs = Path(temporary) / "session_latest" / "logs" / "raylet.out"
-        wait_until(lambda: logs.exists() and "Raylet" in logs.read_text(), 60, "a Ray head")
+        wait_until(lambda: len(_raylets(temporary)) == 1, 60, "a Ray head")
         yield running
 
 
+def _raylets(temporary: str) -> list[Path]:
+    """Return the logs of the nodes that are up, or have been: all write where the head does."""
+    found = (Path(temporary) / "session_latest" / "logs").glob("raylet*.out")
+    return [log for log in found if "Raylet" in log.read_text()]
+
+
 @contextmanager
-def worker(setting: Setting, host: Host, number: int) -> Iterator[Node]:
-    """Start a node with room for one trial."""
+def worker(setting: Setting, host: Host, number: int, temporary: str) -> Iterator[Node]:
+    """Start a node with room for one trial.
+
+    It is waited for: of two that start at once on one machine, one may find its ports taken.
+    """
     arguments = [f"--address={setting.environment['RAY_ADDRESS']}", "--num-cpus=1"]
     folder = setting.folder / f"worker-{number}"
+    before = len(_raylets(temporary))
     with node(folder, host, *arguments, environment=setting.environment) as running:
+        wait_until(lambda: len(_raylets(temporary)) > before, 60, "a worker node")
         yield running
 
 
@@ -104,8 +113,8 @@ def _worker_killed(setting: Setting, places: list[Host]) -> Audit:
         tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary,
         cluster_stores(setting, places[0].servers),
         head(setting, places[0], temporary),
-        worker(setting, places[1], 1) as first,
-        worker(setting, places[2], 2) as second,
+        worker(setting, places[1], 1, temporary) as first,
+        worker(setting, places[2], 2, temporary) as second,
         setting.started(*setting.search(), prefix=places[0].command) as driver,
     ):
         setting.wait_sealed(0, 2, 180)
@@ -126,7 +135,7 @@ def head_gone(setting: Setting) -> Audit:
         with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
             old = stack.enter_context(head(setting, Host(), temporary, HASTY))
             with (
-                worker(setting, Host(), 1) as orphan,
+                worker(setting, Host(), 1, temporary) as orphan,
                 setting.started(*setting.search()) as driver,
             ):
                 setting.wait_sealed(0, 1, 180)
@@ -135,7 +144,7 @@ def head_gone(setting: Setting) -> Audit:
                 wait_until(lambda: driver.poll() is not None, 120, "the end of its driver")
         with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
             stack.enter_context(head(setting, Host(), temporary))
-            stack.enter_context(worker(setting, Host(), 2))
+            stack.enter_context(worker(setting, Host(), 2, temporary))
             done = setting.run("resume", NAME)
         found = audit(setting.left, 2, repeat=(0,))
     found.expect(done.code == 0, done.output[-2000:])

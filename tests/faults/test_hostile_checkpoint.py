@@ -207,7 +207,7 @@ def test_tensors_that_do_not_fit(
     found = tensors(whole)
     change(found)
     give_tensors(whole, safetensors.torch.save(found))
-    assert f"{message}" in evaluate(whole)
+    assert message in evaluate(whole)
 
 
 def test_numbers_that_are_none_are_told_as_such(whole: Path) -> None:

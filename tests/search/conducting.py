@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,13 @@ def rung(value: float, episodes: int = FIRST_RUNG) -> Progress:
 
 def training(episodes: int = 4, history: list[dict[str, float]] | None = None) -> Progress:
     return Progress("train", episodes, history=history or [])
+
+
+def remaining(search: Search, value: Callable[[Job], float] = lambda job: 0.5) -> list[Job]:
+    """Run what is left, one job at a time, and return it."""
+    jobs = []
+    while isinstance(job := search.conductor.next_job(), Job):
+        jobs.append(job)
+        assert len(jobs) < 50, "the search does not end"
+        search.finish(job, value(job))
+    return jobs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,15 @@ from typing import Any
 import pytest
 
 from search.conductor import Nothing
-from search.config import Config
-from search.errors import UserError
+from search.errors import FailedError
 from search.jobs import Job, Progress
-from search.study import REASON, Halving, SearchStudy
+from search.study import REASON
 from tests.search.conducting import (
     FIRST_RUNG,
     FULL,
     Search,
+    remaining,
     rung,
-    sample,
     training,
 )
 
@@ -132,6 +130,30 @@ def test_a_blocked_job_stops_the_search_where_it_can_be_gone_on_with(search: Sea
     assert [search.job(), search.job()] == [blocked, other]
 
 
+def test_a_study_that_stays_away_stops_the_search_where_it_can_be_gone_on_with(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: object) -> None:
+        raise FailedError("study: postgresql://host/optuna: connection refused, for 600 s")
+
+    conductor = search.conduct(trials=3)
+    told, lost = search.job(), search.job()
+    for method, happens in {
+        "report": lambda: conductor.told(told, rung(0.5)),
+        "tell": lambda: conductor.lost(lost, "its process died"),
+        "ask": conductor.next_job,
+    }.items():
+        conductor.blocked, conductor.interrupted = "", False
+        with monkeypatch.context() as patch:
+            patch.setattr(search.study, method, away)
+            assert happens() in (True, None, Nothing.MORE)
+        assert "connection refused" in conductor.blocked
+        assert conductor.next_job() is Nothing.MORE
+    assert search.states() == ["RUNNING", "RUNNING"]
+    search.conduct(trials=3)
+    assert [search.job(), search.job()] == [told, lost]
+
+
 def test_broken_code_fails_its_trial_alone(search: Search) -> None:
     search.conduct(trials=2)
     broken, sound = search.job(), search.job()
@@ -185,98 +207,6 @@ def test_a_bad_end_is_an_end_all_the_same(search: Search) -> None:
     assert search.states() == ["COMPLETE", "COMPLETE"]
 
 
-def run_trials(search: Search, values: Mapping[int, float]) -> None:
-    jobs = [search.job() for _ in values]
-    for job in jobs:
-        search.finish(job, values[job.number])
-
-
-VALUES = {0: 0.4, 1: 0.1, 2: 0.3, 3: 0.2}
-CONFIRMED = [(1, 0), (3, 0), (2, 0), (1, 1), (3, 1), (2, 1)]
-"""Trial and place of the seed: the best three, every first seed first."""
-
-
-def remaining(search: Search, value: Callable[[Job], float] = lambda job: 0.5) -> list[Job]:
-    """Run what is left, one job at a time, and return it."""
-    jobs = []
-    while isinstance(job := search.conductor.next_job(), Job):
-        jobs.append(job)
-        assert len(jobs) < 50, "the search does not end"
-        search.finish(job, value(job))
-    return jobs
-
-
-def numbers_and_seeds(jobs: list[Job]) -> list[tuple[int, int]]:
-    seeds = sorted({job.config.seed for job in jobs})
-    return [(job.number, seeds.index(job.config.seed)) for job in jobs]
-
-
-def test_the_best_are_trained_again_with_fresh_seeds(search: Search) -> None:
-    search.conduct(trials=4, best=3, seeds=2)
-    run_trials(search, VALUES)
-    trials = {job.number: job.config for job, _ in search.recorder.started.values()}
-    jobs = remaining(search)
-    assert numbers_and_seeds(jobs) == CONFIRMED
-    assert {job.kind for job in jobs} == {"confirmation"}
-    assert len({job.name for job in jobs}) == 6
-    for job in jobs:
-        trained = trials[job.number]
-        assert job.config == replace(trained, seed=job.config.seed, rungs=())
-        assert job.config.seed not in {config.seed for config in trials.values()}
-    assert search.recorder.started[jobs[-1].name][1] == "trial-002"  # which it repeats
-    assert search.states() == ["COMPLETE"] * 4
-
-
-def test_confirmation_waits_for_the_last_trial(search: Search) -> None:
-    search.conduct(trials=2, best=1, seeds=1)
-    first, last = search.job(), search.job()
-    search.finish(first, 0.3)
-    assert search.conductor.next_job() is Nothing.YET
-    search.finish(last, 0.2)
-    assert search.job().number == last.number
-
-
-def test_only_finished_trials_are_confirmed(search: Search) -> None:
-    search.conduct(trials=3, best=3, seeds=1)
-    good, diverged, broken = search.job(), search.job(), search.job()
-    search.conductor.told(diverged, Progress("diverged", 8, reason="training loss is nan"))
-    search.conductor.told(broken, Progress("failed", 0, reason="KeyError"))
-    search.finish(good)
-    assert [job.number for job in remaining(search)] == [good.number]
-
-
-def test_a_confirmation_that_fails_leaves_its_trial_as_it_is(search: Search) -> None:
-    search.conduct(trials=1, best=1, seeds=2)
-    search.finish(search.job(), 0.2)
-    first = search.job()
-    search.conductor.told(first, Progress("diverged", 8, reason="training loss is nan"))
-    assert search.recorder.finished[first.name][0] == "PRUNED"
-    search.conductor.lost(search.job(), "its process died")
-    assert search.conductor.next_job() is Nothing.MORE
-    (trial,) = search.study.trials()
-    assert (trial.state.name, trial.value) == ("COMPLETE", 0.2)
-
-
-def test_confirmations_are_not_repeated_after_a_restart(search: Search) -> None:
-    search.conduct(trials=4, best=3, seeds=2)
-    run_trials(search, VALUES)
-    done = [search.job(), search.job()]
-    for job in done:
-        search.finish(job)
-    cut_off = search.job()
-    search.conductor.interrupted = True
-    assert search.conductor.next_job() is Nothing.MORE
-
-    search.conduct(trials=4, best=3, seeds=2)
-    left = remaining(search)
-    assert left[0] == cut_off  # its folder and seed included
-    assert numbers_and_seeds([*done, *left]) == CONFIRMED
-    assert len(search.recorder.started) == 4 + 6
-
-    search.conduct(trials=4, best=3, seeds=2)
-    assert search.conductor.next_job() is Nothing.MORE
-
-
 def test_an_interrupted_trial_goes_on_under_its_number(search: Search) -> None:
     conductor = search.conduct(trials=4)
     search.finish(search.job())
@@ -317,61 +247,6 @@ def test_an_interrupted_search_still_takes_in_what_ends(search: Search) -> None:
     assert search.states() == ["COMPLETE"]
 
 
-def test_the_time_limit_leaves_room_for_confirmation(search: Search) -> None:
-    # Two runs of confirmation, of the 10 seconds that the best one took, must fit in 50 seconds.
-    conductor = search.conduct(seconds=50.0, best=1, seeds=2, concurrency=1)
-    search.finish(search.job(), took=10.0)
-    search.finish(search.job(), took=10.0)
-    late = search.job()
-    search.clock.now += 9.0
-    assert not conductor.told(late, training())
-    search.clock.now += 1.0
-    assert conductor.told(late, training())
-    state, reason, _ = search.recorder.finished[late.name]
-    assert (state, reason) == ("PRUNED", "time limit reached at 4 episodes")
-    assert search.job().kind == "confirmation"
-
-
-def test_no_trial_starts_in_the_time_that_confirmation_needs(search: Search) -> None:
-    conductor = search.conduct(seconds=50.0, best=2, seeds=2, concurrency=2)
-    running = [search.job(), search.job()]
-    for job in running:
-        search.finish(job, took=16.0)
-    # 32 of 50 seconds are over, and what confirmation may keep free, at most 20, is not left.
-    confirmations = remaining(search)
-    assert [job.kind for job in confirmations] == ["confirmation"] * 4
-    assert len(search.study.trials()) == 2
-    assert conductor.next_job() is Nothing.MORE
-
-
-def test_at_the_time_limit_everything_stops(search: Search) -> None:
-    conductor = search.conduct(seconds=50.0, best=1, seeds=2, concurrency=1)
-    search.clock.now += 14.0
-    search.finish(search.job(), took=16.0)
-    confirmation = search.job()
-    assert confirmation.kind == "confirmation"
-    search.clock.now += 19.0
-    assert not conductor.told(confirmation, training())
-    search.clock.now += 1.0
-    assert conductor.told(confirmation, training())
-    assert conductor.next_job() is Nothing.MORE
-    assert search.recorder.finished[confirmation.name][0] == "PRUNED"
-
-
-def test_a_confirmation_that_cannot_end_in_time_is_not_started(search: Search) -> None:
-    conductor = search.conduct(seconds=50.0, best=1, seeds=2, concurrency=1)
-    search.finish(search.job(), took=30.0)
-    assert conductor.next_job() is Nothing.MORE
-
-
-def test_without_a_limit_time_does_not_matter(search: Search) -> None:
-    conductor = search.conduct(trials=2)
-    job = search.job()
-    search.clock.now += 1e9
-    assert not conductor.told(job, training())
-    assert search.job().number == 1
-
-
 def test_a_resumed_search_does_not_repeat_its_random_trials(search: Search) -> None:
     search.conduct(trials=6)
     first = [search.job().config.hyper["inner_lr"] for _ in range(3)]
@@ -392,41 +267,3 @@ def test_a_seed_repeats_a_search(tmp_path: Path) -> None:
         jobs = remaining(search, lambda job: abs(float(job.config.hyper["inner_lr"]) - 0.3))
         suggested.append([job.config.hyper["inner_lr"] for job in jobs])
     assert suggested[0] == suggested[1]
-
-
-def test_the_best_are_ordered_by_the_direction_of_the_study(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    study = SearchStudy("up", url, "maximize", Halving(FIRST_RUNG, 3), 0)
-    for value in (0.2, 0.9, 0.5):
-        study.tell(study.ask().number, "COMPLETE", value, "")
-    assert [trial.value for trial in study.best(2)] == [0.9, 0.5]
-    with pytest.raises(ValueError, match="trial 3 completed with nan"):
-        study.tell(study.ask().number, "COMPLETE", math.nan, "")
-
-
-def test_a_database_that_cannot_be_opened_is_a_users_error(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'missing' / 'study.db'}"
-    with pytest.raises(UserError, match="cannot open the Optuna database"):
-        SearchStudy("test", url, "minimize", Halving(FIRST_RUNG, 3), 0)
-
-
-def test_seeds_of_replicas_never_meet(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
-    def several(trial: Any) -> Config:
-        return replace(sample(trial), seeds=3)
-
-    conductor = search.conduct(trials=3, best=2, seeds=2)
-    monkeypatch.setattr(conductor, "sample", several)
-    jobs = [search.job() for _ in range(3)]
-    for job in jobs:
-        search.finish(job)
-    confirmations = [search.job() for _ in range(4)]
-    assert [job.kind for job in confirmations] == ["confirmation"] * 4
-    seeds = {
-        job.name: set(range(job.config.seed, job.config.seed + job.config.seeds))
-        for job in [*jobs, *confirmations]
-    }
-    of_trials = [seeds[job.name] for job in jobs]
-    assert len(set.union(*of_trials)) == 9
-    of_confirmations = [seeds[job.name] for job in confirmations]
-    assert len(set.union(*of_confirmations)) == 6  # the two best have the same fresh seeds
-    assert not set.union(*of_trials) & set.union(*of_confirmations)

@@ -105,10 +105,11 @@ def test_a_formulation_is_checked_in_all_of_its_fields(tmp_path: Path) -> None:
     given = Formulation(8, compiled=True, together=4, memory_mb=100).to_dict()
     assert read(tmp_path, formulation=given).formulation == given
     wrong = given | {"chunk": 0, "compiled": "yes", "memory": 1}
+    where = tmp_path / "mine.yaml"
     assert refused(tmp_path, formulation=wrong).splitlines() == [
         "formulation.chunk: 0: must be at least 1",
-        "formulation.compiled: 'yes': must be true or false",
-        "formulation.memory: unknown key: did you mean memory_mb?",
+        f"{where}: formulation.compiled: 'yes': must be true or false",
+        f"{where}: formulation.memory: unknown key: did you mean memory_mb?",
     ]
 
 

@@ -17,6 +17,9 @@ CASES = [
     ("postgresql:///optuna?password=secret&user=a", "postgresql:///optuna?password=***&user=a"),
     ("mysql://head/a?x=1&ssl_key_password=secret", "mysql://head/a?x=1&ssl_key_password=***"),
     ("http://head/?Api-Token=secret#a", "http://head/?Api-Token=***#a"),
+    ("postgresql+psycopg://u:p%40ss@h:1/d", "postgresql+psycopg://u:***@h:1/d"),
+    ("postgresql://sweep:se cret@head/optuna", "postgresql://sweep:***@head/optuna"),
+    ("postgresql://sweep:se cr@et:1@head/optuna", "postgresql://sweep:***@head/optuna"),
     ("cannot open 'http://a:secret@b' here", "cannot open 'http://a:***@b' here"),
 ]
 
@@ -29,7 +32,14 @@ def test_a_password_is_masked(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["postgresql://head:5432/optuna", "sqlite:////tmp/a@b.db", "http://[::1]:5000", "a@b: c", ""],
+    [
+        "postgresql://head:5432/optuna",
+        "not an address: pass",
+        "sqlite:////tmp/a@b.db",
+        "http://[::1]:5000",
+        "a@b: c",
+        "",
+    ],
 )
 def test_what_holds_none_stays(text: str) -> None:
     assert masked(text) == text

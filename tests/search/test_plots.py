@@ -90,6 +90,13 @@ def test_adaptation_curve_is_the_mean_over_episodes(episodes: pd.DataFrame) -> N
     assert list(lines["meta-test (8 episodes)"].x) == [0, 1, 2]
 
 
+def test_ticks_are_whole_steps(episodes: pd.DataFrame) -> None:
+    axis = plots.adaptation_curves(episodes, "query_loss").layout.xaxis
+    assert (axis.tick0, axis.dtick) == (0, 1)
+    wide = episodes.assign(loss_curve=[np.ones(26)] * len(episodes))
+    assert plots.adaptation_curves(wide, "query_loss").layout.xaxis.dtick == 3
+
+
 def test_steps_that_were_not_measured_are_left_out(episodes: pd.DataFrame) -> None:
     for curve in episodes.loc[episodes["split"] != "train", "loss_curve"]:
         curve.setflags(write=True)

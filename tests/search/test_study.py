@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, create_trial
 from search import study as study_module
 from search.errors import FailedError, UserError
 from search.study import CONFIG, REASON, Halving, SearchStudy
-from search.study_database import Patience, shown
+from search.study_database import Patience
 from tests.search.conducting import Clock
 from tests.search.flaky import PERIOD, Flaky
 
@@ -267,14 +267,17 @@ def test_a_database_that_cannot_be_opened_is_named_at_once(url: str, said: str) 
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("postgresql+psycopg://u:p%40ss@h:1/d", "postgresql+psycopg://u:***@h:1/d"),
-        ("postgresql://h/d?password=pass&user=u", "postgresql://h/d?password=***&user=u"),
-        ("sqlite:///study.db", "sqlite:///study.db"),
-        ("not an address: pass", "the study's database"),
-    ],
-)
-def test_no_password_is_shown(url: str, expected: str) -> None:
-    assert shown(url).replace("%2A", "*") == expected
+def test_the_best_are_ordered_by_the_direction_of_the_study(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = SearchStudy("up", url, "maximize", Halving(RUNG, 3), 0)
+    for value in (0.2, 0.9, 0.5):
+        study.tell(study.ask().number, "COMPLETE", value, "")
+    assert [trial.value for trial in study.best(2)] == [0.9, 0.5]
+    with pytest.raises(ValueError, match="trial 3 completed with nan"):
+        study.tell(study.ask().number, "COMPLETE", math.nan, "")
+
+
+def test_a_database_that_cannot_be_opened_is_a_users_error(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'missing' / 'study.db'}"
+    with pytest.raises(UserError, match="cannot open the Optuna database"):
+        SearchStudy("test", url, "minimize", Halving(RUNG, 3), 0)

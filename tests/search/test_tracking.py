@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search import tracking_client
 from search.config import Config
-from search.episode_metrics import TRAIN_ROWS, episode_metrics
 from search.errors import FailedError, UserError
 from search.records import EpisodeRecords
 from search.snapshot import Snapshot
 from search.tracking import Tracker
-from search.tracking_client import check, connect, mask, resolve_uri
+from search.tracking_client import connect
 from search.tracking_reader import Reader
 from search.trial_folder import TrialFolder
 
@@ -61,69 +58,6 @@ def count_rows(uri: str) -> int:
 def steps(client: object, run_id: str, key: str) -> list[int]:
     history = client.get_metric_history(run_id, key)  # type: ignore[attr-defined]
     return [point.step for point in history]
-
-
-class TestUri:
-    def test_the_default_is_in_the_current_folder(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert resolve_uri() == f"sqlite:///{tmp_path}/mlflow.db"
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
-        assert resolve_uri() == "http://host:5000"
-        assert resolve_uri("sqlite:///other.db") == f"sqlite:///{tmp_path}/other.db"
-
-    @pytest.mark.parametrize(
-        "uri",
-        ["http://u:p@host:5000", "sqlite:////abs/mlflow.db", "postgresql+psycopg2://u:p@host/db"],
-    )
-    def test_absolute_ones_are_left_alone(self, uri: str) -> None:
-        assert resolve_uri(uri) == uri
-
-    def test_a_folder_becomes_absolute(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
-        assert resolve_uri("mlruns") == f"file://{tmp_path}/mlruns"
-
-    def test_mask_hides_the_password_as_written_and_decoded(self) -> None:
-        uri = "postgresql://user:pass%2Fword@host/db"
-        assert mask(uri, uri) == "postgresql://user:***@host/db"
-        assert mask('password "pass/word" is wrong', uri) == 'password "***" is wrong'
-        assert mask("http://user:u@host user", "http://user:u@host") == "http://user:***@host user"
-        assert mask("no secret here", "http://host") == "no secret here"
-
-
-class TestUnreachable:
-    @pytest.mark.parametrize(
-        ("uri", "message"),
-        [
-            ("http://user:hunter2@127.0.0.1:9", "http://user:***@127.0.0.1:9: connection refused"),
-            ("sqlite:////proc/none/mlflow.db", "/proc/none"),
-            ("nosuch://host", "nosuch://host: "),
-            ("postgresql+nodriver://user:hunter2@127.0.0.1:1/db", "user:***@127.0.0.1:1/db: "),
-        ],
-    )
-    def test_fails_fast_and_says_what_to_do(self, uri: str, message: str) -> None:
-        began = time.monotonic()
-        with pytest.raises(FailedError) as caught:
-            check(uri)
-        assert time.monotonic() - began < 10
-        assert message in str(caught.value)
-        assert "hunter2" not in str(caught.value)
-        assert len(str(caught.value).splitlines()) == 2
-
-    def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
-        (tmp_path / "notes.txt").write_text("not a database\n" * 100)
-        with pytest.raises(FailedError, match=r"notes\.txt: file is not a database\nGive a"):
-            check(f"sqlite:///{tmp_path}/notes.txt")
-
-    def test_retries_are_as_before_after_a_check(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
-        with pytest.raises(FailedError):
-            check("http://127.0.0.1:9")
-        assert tracking_client.os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "4"
 
 
 class TestRuns:
@@ -345,81 +279,3 @@ class TestPublish:
         tracker.finish_trial(run, "FAIL", "no answer from http://user:hunter2@host")
         tags = connect(tracking_uri).get_run(run).data.tags
         assert tags["metasweep.reason"] == "no answer from http://user:***@host"
-
-
-class TestEpisodeMetrics:
-    def test_training_episodes_come_at_a_stride(
-        self, tmp_path: Path, config: Config, snapshot: Snapshot, make_records: MakeRecords
-    ) -> None:
-        long = replace(config, episodes=2 * TRAIN_ROWS + 1, rungs=())
-        folder = TrialFolder(tmp_path)
-        folder.add([make_records("train", range(long.episodes), long.episodes, accuracy=True)])
-        folder.seal(snapshot, long)
-        rows = list(episode_metrics(folder.table(), long))
-        found = [row.step for row in rows if row.key == "episode/train/query_loss"]
-        assert found == list(range(0, long.episodes, 3))
-        assert {row.key for row in rows} == {
-            "episode/train/query_loss",
-            "episode/train/query_accuracy",
-        }
-
-    def test_what_is_not_finite_is_not_sent(
-        self, tmp_path: Path, config: Config, snapshot: Snapshot, make_records: MakeRecords
-    ) -> None:
-        records = make_records("rung", range(4), 100)
-        records.loss_after[:2] = [np.nan, np.inf]
-        folder = TrialFolder(tmp_path)
-        folder.add([records])
-        folder.seal(snapshot, config)
-        rows = list(episode_metrics(folder.table(), config))
-        assert [row.step for row in rows if row.key == "episode/rung/query_loss_after"] == [2, 3]
-        assert not [row for row in rows if row.key == "validation/query_loss"]
-
-
-class TestReader:
-    def test_a_search_and_a_problem(
-        self, tracker: Tracker, tracking_uri: str, config: Config
-    ) -> None:
-        search = tracker.start_search(config.problem, "first", {}, seed=0)
-        inside = tracker.start_trial(config, "trial", 0, search_name="first", search_run_id=search)
-        alone = tracker.start_trial(config, "train", 0)
-        tracker.finish_trial(
-            inside, "COMPLETE", summaries={"validation_mean": 1.7976931348623157e308}
-        )
-        reader = Reader(tracking_uri)
-        first = reader.trials("first")
-        assert list(first["run_id"]) == [inside]
-        assert first["validation_mean"].iloc[0] == np.inf
-        problem = reader.trials("sinusoid-10shot")
-        assert set(problem["run_id"]) == {inside, alone}
-        row = problem.set_index("run_id").loc[alone]
-        assert (row["kind"], row["state"], row["algorithm"]) == ("train", "RUNNING", "maml")
-        assert np.isnan(row["validation_mean"])
-
-    def test_more_runs_than_fit_on_a_page(
-        self,
-        tracker: Tracker,
-        tracking_uri: str,
-        config: Config,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr("search.tracking_reader.PAGE", 2)
-        runs = [tracker.start_trial(config, "train", number) for number in range(5)]
-        found = Reader(tracking_uri).trials("sinusoid-10shot")
-        assert list(found["run_id"]) == runs
-
-    def test_unknown_names(self, tracker: Tracker, tracking_uri: str, config: Config) -> None:
-        reader = Reader(tracking_uri)
-        with pytest.raises(UserError, match="nothing was recorded there yet"):
-            reader.trials("first")
-        tracker.start_search(config.problem, "first", {}, seed=0)
-        with pytest.raises(UserError, match="no search or problem named 'frist'; there is first"):
-            reader.trials("frist")
-
-    def test_a_run_of_somebody_else(self, tracking_uri: str) -> None:
-        client = connect(tracking_uri)
-        run = client.create_run(client.create_experiment("other")).info.run_id
-        reader = Reader(tracking_uri)
-        assert reader.trials("other").empty
-        with pytest.raises(FailedError, match="not a configuration of metasweep"):
-            reader.config(run)
