@@ -126,9 +126,9 @@ class _Writer:
             for split, records in parts.items():
                 found = asdict(interval(records.loss_after))
                 summaries |= {f"{split}_{key}": value for key, value in found.items()}
-        taken = self._tracker.publish(run_id, trial, config, ended=True)
-        if not taken or not self._tracker.finish_trial(run_id, state, reason, summaries):
+        if not self._tracker.publish(run_id, trial, config, ended=True):
             raise RuntimeError("the store did not take a trial; see the warning above")
+        self._tracker.finish_trial(run_id, state, reason, summaries)
         return _Filled(run_id, number, float(parts["validation"].loss_after.mean()))
 
     def _records(self, split: RecordSplit, count: int, seed: int) -> EpisodeRecords:

@@ -166,8 +166,11 @@ class Conductor:
             if self.running:
                 return Nothing.YET
             self._confirmations = self._to_confirm()
-        if self._confirmations and not self._out_of_time(self._seconds_of(*self._confirmations[0])):
-            return self._hand_out(self._confirmation(*self._confirmations.pop(0)))
+        if self._confirmations:
+            number, seed = self._confirmations[0]
+            if not self._out_of_time(self._seconds_of(number)):
+                del self._confirmations[0]
+                return self._hand_out(self._confirmation(number, seed))
         return Nothing.YET if self.running else Nothing.MORE
 
     def _told(self, job: Job, progress: Progress) -> bool:
@@ -304,6 +307,6 @@ class Conductor:
         seconds = max(self.plan.seeds * sum(runs) / together, max(runs, default=0.0))
         return min(seconds, CONFIRMATION_SHARE * self.plan.seconds)
 
-    def _seconds_of(self, number: int, seed: int) -> float:
+    def _seconds_of(self, number: int) -> float:
         """Return how long a trial's first full run took; 0 where that is not known."""
         return self._full_runs.get(number, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -38,6 +40,9 @@ MOST_RESTARTS = 100
 again at one place is given up much earlier, see `search.run_job`."""
 
 CONNECT_SECONDS = 5
+ANSWER_SECONDS = 120
+"""For a node to start a process, and to import torch in it for the first time."""
+
 SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow records; CSV, JSON and TensorBoard do not.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `interruptible` stops the search, and keeps it resumable.
@@ -117,7 +122,7 @@ def room_for(resources: Resources) -> int | None:
     if is_elastic():
         return None
     have = room()
-    check(resources, have, nodes=1)
+    check(resources, have)
     return trials_that_fit(resources, have)
 
 
@@ -135,7 +140,13 @@ def check_nodes(expected: Expected) -> None:
         )
         for node in others
     ]
-    wrong = [answer for answer in ray.get(answers) if answer]
+    wrong = []
+    for node, answer in zip(others, answers, strict=True):
+        try:
+            wrong.append(ray.get(answer, timeout=ANSWER_SECONDS))
+        except RayError as error:
+            wrong.append(f"node {node}: metasweep cannot be started there: {first_line(error)}")
+    wrong = [line for line in wrong if line]
     if wrong:
         raise UserError("\n".join(wrong))
 
@@ -169,7 +180,7 @@ def drive(
         "expected": expected.to_json(),
     }
     jobs: dict[str, Job] = {}
-    given = Room(resources)
+    given = Room(resources, _largest_memory_gb())
     # Tune's own snapshots are never read: they lie where no full disk of ours can stop the driver.
     with tempfile.TemporaryDirectory(prefix="metasweep-") as scratch, interruptible(conductor):
         tuner = tune.Tuner(
@@ -189,6 +200,11 @@ def drive(
             ),
         )
         tuner.fit()
+
+
+def _largest_memory_gb() -> float:
+    memory = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
+    return max(memory, default=0.0) / 1e9
 
 
 def _actor(tracking_uri: str) -> type[TrialActor]:
@@ -296,8 +312,9 @@ class _Telling(_Stateless, FIFOScheduler):
         for trial_id in self._silence.too_long(running.keys()):
             job, actor = self._jobs[trial_id], running[trial_id].temporary_state.ray_actor
             if actor is not None:
-                (Path(job.folder) / HUNG).write_text("its process did not answer")
                 ray.kill(actor)
+                with contextlib.suppress(OSError):
+                    (Path(job.folder) / HUNG).write_text("its process did not answer")
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

@@ -215,8 +215,8 @@ def _drive(
         # Before the first trial or after the last one: all of it is kept, and can be gone on with.
         return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
     folder.spent(record.elapsed + time.monotonic() - began, UNSENT)
-    recorder.close(patience)
     try:
+        recorder.close(patience)
         conclude(folder, study, runs)
     except KeyboardInterrupt:
         return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)

@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.backoff import wait_after
 from search.config import Config
-from search.run_file import RunFile
+from search.run_file import Run, RunFile
 from search.tracking import Tracker
 from search.trial_folder import TrialFolder
 
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 RUN_UNKNOWN_WAIT = 0.2
 
 
@@ -36,7 +36,6 @@ class Publisher:
         self._tracker = tracker
         self._due: dict[Path, _Due] = {}
         self._changed = threading.Condition()
-        self._failures = 0
         threading.Thread(target=self._work, name="publisher", daemon=True).start()
 
     def publish(self, folder: TrialFolder, *, config: Config, ended: bool) -> None:
@@ -54,24 +53,25 @@ class Publisher:
             return self._changed.wait_for(lambda: not self._due, deadline - time.monotonic())
 
     def _work(self) -> None:
+        failures = 0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._due))
                 waiting = list(self._due.items())
-            waits = [self._send(path, due) for path, due in waiting]
-            time.sleep(max(waits))
+            known = [(path, due, self._run(path)) for path, due in waiting]
+            sent = [self._send(path, due, run) for path, due, run in known if run is not None]
+            failures = failures + 1 if not all(sent) else 0
+            time.sleep(wait_after(failures) if failures else RUN_UNKNOWN_WAIT)
 
-    def _send(self, path: Path, due: _Due) -> float:
-        """Send what is due; return after how many seconds to go on."""
-        run = RunFile(path, self._tracker.uri).read()
-        if run is None:
-            return RUN_UNKNOWN_WAIT
+    def _run(self, path: Path) -> Run | None:
+        return RunFile(path, self._tracker.uri).read()
+
+    def _send(self, path: Path, due: _Due, run: Run) -> bool:
+        """Send what is due; return whether the store has it."""
         if not self._tracker.publish(run.id, due.folder, due.config, ended=due.ended):
-            self._failures += 1
-            return min(FIRST_WAIT * 2**self._failures, LONGEST_WAIT)
-        self._failures = 0
+            return False
         with self._changed:
             if self._due.get(path) is due:
                 del self._due[path]
             self._changed.notify_all()
-        return 0.0
+        return True

@@ -15,14 +15,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from search.errors import FailedError
+from search.backoff import wait_after
+from search.errors import FailedError, StoreError
 from search.jobs import Job, confirmation_name, trial_name
 from search.masking import mask
 from search.run_file import Run, RunFile
 from search.study import State
 from search.tracking import Tracker
-
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 
 log = logging.getLogger("metasweep")
 
@@ -39,7 +38,8 @@ class SearchRuns:
         self.tracker = tracker
         self._name = name
         self._search_run_id = search_run_id
-        self._known = known or {}
+        self._known = dict(known or {})
+        self._opening = threading.Lock()
 
     @property
     def masked_uri(self) -> str:
@@ -48,15 +48,13 @@ class SearchRuns:
 
     def open(self, job: Job, confirms: str | None) -> Run:
         """Return the job's run, a new one the first time. Raises StoreError."""
-        file = RunFile(Path(job.folder), self.tracker.uri)
-        run = file.read()
-        if run is not None:
-            return run
-        if job.name in self._known:
-            run = Run(self._known[job.name])
-        else:
-            run = Run(
-                self.tracker.start_trial(
+        with self._opening:
+            file = RunFile(Path(job.folder), self.tracker.uri)
+            run = file.read()
+            if run is not None:
+                return run
+            if job.name not in self._known:
+                self._known[job.name] = self.tracker.create_trial(
                     job.config,
                     job.kind,
                     job.number,
@@ -64,27 +62,27 @@ class SearchRuns:
                     search_run_id=self._search_run_id,
                     of_run=self._confirmed(job, confirms),
                 )
-            )
-        file.write(run)
-        return run
+            run = Run(self._known[job.name])
+            self.tracker.describe_trial(run.id, job.config)
+            file.write(run)
+            return run
 
     def close(
         self, job: Job, confirms: str | None, state: State, reason: str, numbers: dict[str, float]
-    ) -> bool:
-        """Close the job's run; return whether the store has taken it. Raises StoreError."""
+    ) -> None:
+        """Close the job's run. Raises StoreError."""
         run = self.open(job, confirms)
-        if run.closed:
-            return True
-        if not self.tracker.finish_trial(run.id, state, reason, numbers):
-            return False
-        RunFile(Path(job.folder), self.tracker.uri).write(Run(run.id, closed=True))
-        return True
+        if not run.closed:
+            self.tracker.finish_trial(run.id, state, reason, numbers)
+            RunFile(Path(job.folder), self.tracker.uri).write(Run(run.id, closed=True))
 
     def _confirmed(self, job: Job, confirms: str | None) -> str | None:
         if confirms is None:
             return None
         run = RunFile(Path(job.folder).with_name(confirms), self.tracker.uri).read()
-        return run.id if run else self._known.get(confirms)
+        if run is None and confirms not in self._known:
+            raise StoreError(f"{job.name}: the run of {confirms} is not open yet")
+        return run.id if run else self._known[confirms]
 
 
 def runs_by_name(frame: pd.DataFrame) -> dict[str, str]:
@@ -103,11 +101,11 @@ def runs_by_name(frame: pd.DataFrame) -> dict[str, str]:
 
 class _Task(NamedTuple):
     what: str
-    do: Callable[[], bool]
+    do: Callable[[], object]
 
 
 class BackgroundRecorder:
-    """The conductor's recorder: notes what is to be done, and does it in order, in a thread."""
+    """The conductor's recorder: notes what is to be done, and does it in a thread."""
 
     def __init__(self, runs: SearchRuns):
         self._runs = runs
@@ -121,7 +119,7 @@ class BackgroundRecorder:
     def start(self, job: Job, confirms: str | None) -> None:
         """Have a job's run opened, unless it is open."""
         self._confirms[job.name] = confirms
-        self._add(f"{job.name} opened", lambda: bool(self._runs.open(job, confirms)))
+        self._add(f"{job.name} opened", lambda: self._runs.open(job, confirms))
 
     def finish(self, job: Job, state: State, reason: str, summaries: dict[str, float]) -> None:
         """Have a job's run closed."""
@@ -138,7 +136,7 @@ class BackgroundRecorder:
         self._closing.set()
         return done
 
-    def _add(self, what: str, do: Callable[[], bool]) -> None:
+    def _add(self, what: str, do: Callable[[], object]) -> None:
         with self._changed:
             self._tasks.append(_Task(what, do))
             self._changed.notify_all()
@@ -149,23 +147,27 @@ class BackgroundRecorder:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._tasks))
                 task = self._tasks[0]
-            if self._done(task, first=failures == 0):
-                failures = 0
-                with self._changed:
+            done = self._done(task, first=failures == 0)
+            failures = 0 if done else failures + 1
+            with self._changed:
+                if done:
                     self._tasks.popleft()
-                    self._changed.notify_all()
-            else:
-                failures += 1
-                self._closing.wait(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT))
+                else:
+                    # One that is refused for good must not hold up the others.
+                    self._tasks.rotate(-1)
+                self._changed.notify_all()
+            if failures:
+                self._closing.wait(wait_after(failures))
 
     def _done(self, task: _Task, first: bool) -> bool:
         try:
-            return task.do()
+            task.do()
         except (FailedError, OSError) as error:
             if first:
                 log.warning(
-                    "%s\nThe search goes on; %s is recorded as soon as the store answers.",
+                    "%s\nThe search goes on; %s is recorded as soon as the store takes it.",
                     error,
                     task.what,
                 )
             return False
+        return True

@@ -34,7 +34,11 @@ def exported(reader: Reader, name: str, rank: int) -> dict[str, Any]:
     board = board_of(reader, name, rank)
     if rank > len(board):
         raise UserError(f"--rank: {rank}: {name} has {len(board)} finished trials")
-    entry = {str(key): value for key, value in board.iloc[rank - 1].items()}
+    return _document(reader, board.iloc[rank - 1])
+
+
+def _document(reader: Reader, row: pd.Series) -> dict[str, Any]:
+    entry = {str(key): value for key, value in row.items()}
     run_id = entry["run_id"]
     return export.document(reader.config(run_id), entry, reader.provenance(run_id))
 
@@ -53,7 +57,7 @@ def write_results(folder: SearchFolder, run_id: str, study: SearchStudy, tracker
     results: Path = folder.results
     results.mkdir(parents=True, exist_ok=True)
     (results / "leaderboard.csv").write_text(to_csv(board))
-    export.write(results / "best.yaml", exported(reader, folder.name, 1))
     best = board.iloc[0]
+    export.write(results / "best.yaml", _document(reader, best))
     write_plots(results / "plots", study.study, best["metric"], reader.episodes(best["run_id"]))
     tracker.finish_search(run_id, "COMPLETE", results)

@@ -38,17 +38,20 @@ class Room:
 
     With `gpu: auto` the first trials of an algorithm on a network have a GPU for themselves. Each
     tells its peak; the next ones are given a share that holds the largest, and a margin.
+    most_memory_gb: of the largest node; what asks for more would wait for ever.
     """
 
-    def __init__(self, resources: Resources):
+    def __init__(self, resources: Resources, most_memory_gb: float = math.inf):
         self._resources = resources
+        self._most_memory_gb = most_memory_gb
         self._peaks: dict[tuple[str, str], float] = {}
 
     def of(self, job: Job) -> dict[str, float]:
         """Return what Ray is asked for: CPU, GPU, and memory in bytes where it is counted."""
         wanted = {"CPU": self._resources.cpu, "GPU": self._gpu(job)}
         if self._resources.memory_gb is not None and not wanted["GPU"]:
-            wanted["memory"] = float(int(self._resources.memory_gb * job.room * 1e9))
+            most = max(self._resources.memory_gb, self._most_memory_gb)
+            wanted["memory"] = float(int(min(self._resources.memory_gb * job.room, most) * 1e9))
         return {name: amount for name, amount in wanted.items() if amount}
 
     def learn(self, job: Job, numbers: Mapping[str, float]) -> None:
@@ -70,7 +73,7 @@ class Room:
         return min(1.0, share * job.room) if share < 1 else share
 
 
-def check(resources: Resources, have: Resources, nodes: int) -> None:
+def check(resources: Resources, have: Resources) -> None:
     """Raise UserError where one trial asks for more than a machine that stands alone has."""
     asked = {"cpu": (resources.cpu, have.cpu)}
     if resources.gpu != "auto":
@@ -79,8 +82,9 @@ def check(resources: Resources, have: Resources, nodes: int) -> None:
         asked["memory_gb"] = (resources.memory_gb, have.memory_gb)
     for name, (wanted, there) in asked.items():
         if wanted > there:
-            where = "this machine has" if nodes == 1 else f"all {nodes} nodes together have"
-            raise UserError(f"resources.{name}: {wanted:g}: more than there is; {where} {there:g}")
+            raise UserError(
+                f"resources.{name}: {wanted:g}: more than there is; this machine has {there:g}"
+            )
 
 
 def trials_that_fit(resources: Resources, have: Resources) -> int | None:

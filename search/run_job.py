@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from algorithms import RecipeError
+from episodes import DataError
 from episodes.episode import TaskDistribution
 from networks import NetworkError
 from search.attempts import SupersededError
@@ -50,7 +52,7 @@ def run_job(
     publish: Publish,
     clock: Callable[[], float] = time.monotonic,
     *,
-    by: str = "",
+    by: str,
     room: int = 1,
     waiting: Waiting = PATIENT,
 ) -> Iterator[Progress]:
@@ -90,7 +92,7 @@ def run_job(
     except StillFullError as error:
         yield Progress("blocked", 0, reason=str(error))
     except Exception as error:
-        yield _failure(error, folder.path)
+        yield failure(error, folder.path)
 
 
 def _lost(folder: TrialFolder) -> str:
@@ -141,7 +143,7 @@ def _json(progress: Progress) -> dict[str, Any]:
     return fields
 
 
-def _failure(error: Exception, folder: Path) -> Progress:
+def failure(error: Exception, folder: Path) -> Progress:
     """Tell lack of memory, which the configuration can be blamed for, from everything else.
 
     A traceback is kept of what is not a user's to mend.
@@ -149,8 +151,9 @@ def _failure(error: Exception, folder: Path) -> Progress:
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     if is_out_of_memory(error):
         return Progress("out_of_memory", 0, reason=f"out of memory: {reason}")
-    if isinstance(error, UserError | RecipeError | NetworkError):
+    if isinstance(error, UserError | DataError | RecipeError | NetworkError):
         return Progress("failed", 0, reason=str(error))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+    with contextlib.suppress(OSError):  # What is wrong may be the disk.
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
     return Progress("failed", 0, reason=f"{reason} (traceback: {folder / 'error.txt'})")

@@ -18,6 +18,7 @@ from search.recorder import SearchRuns
 from search.run_job import RESULT
 from search.search_folder import SearchFolder
 from search.study import CONFIG, CONFIRMED, REASON, SearchStudy, State
+from search.tracking_client import check
 from search.trial_folder import TrialFolder
 
 
@@ -35,9 +36,18 @@ def settle(folder: SearchFolder, study: SearchStudy, runs: SearchRuns) -> int:
     """Send what jobs have sealed, and close the runs of those that have ended.
 
     Returns how many jobs there was anything to do for. Raises StoreError when the store does not
-    take it.
+    answer, and at the end when it has not taken what belongs to some job.
     """
-    return sum(_settle(ended, runs) for ended in _jobs(folder, study))
+    changed, refused = 0, []
+    for ended in _jobs(folder, study):
+        try:
+            changed += _settle(ended, runs)
+        except StoreError as error:
+            check(runs.tracker.uri)
+            refused.append(str(error))
+    if refused:
+        raise StoreError("\n".join(refused))
+    return changed
 
 
 def _settle(ended: _Ended, runs: SearchRuns) -> bool:
@@ -47,12 +57,11 @@ def _settle(ended: _Ended, runs: SearchRuns) -> bool:
         return False
     kept = TrialFolder(Path(job.folder))
     over = ended.state is not None
-    sent = runs.tracker.publish(run.id, kept, job.config, ended=over)
-    if ended.state is not None and not run.closed:
-        numbers = _summaries(kept, job.config)
-        sent &= runs.close(job, ended.confirms, ended.state, ended.reason, numbers)
-    if not sent:
+    if not runs.tracker.publish(run.id, kept, job.config, ended=over):
         raise StoreError(f"{job.name}: the store at {runs.masked_uri} did not take its episodes")
+    if ended.state is not None:
+        numbers = _summaries(kept, job.config)
+        runs.close(job, ended.confirms, ended.state, ended.reason, numbers)
     return True
 
 

@@ -42,8 +42,8 @@ class Tracker:
 
     artifact_root: where a database store keeps the artifacts of new experiments; a tracking server
         decides for itself.
-    Methods raise FailedError when the store fails, but for `publish` and `finish_trial`: they log a
-    warning and return False, so that a server that is down does not cost a trial.
+    Methods raise StoreError when the store fails, but for `publish`, which logs a warning and
+    returns False, so that a server that is down does not cost a trial.
     """
 
     def __init__(self, uri: str | None = None, artifact_root: Path | None = None):
@@ -79,7 +79,7 @@ class Tracker:
             self._client.log_dict(run_id, dict(spec), "spec.yaml")
         return run_id
 
-    def start_trial(
+    def create_trial(
         self,
         config: Config,
         kind: Kind,
@@ -89,7 +89,7 @@ class Tracker:
         search_run_id: str | None = None,
         of_run: str | None = None,
     ) -> str:
-        """Open the run of one trial, with its full configuration; return its run id.
+        """Open the run of one trial; return its run id. `describe_trial` says what it is of.
 
         search_run_id: the parent; None for a training outside of any search.
         of_run: the run that a confirmation repeats with a fresh seed.
@@ -110,11 +110,20 @@ class Tracker:
         name = f"{kind}-{number:03d}-{config.algorithm}-{config.network}"
         if kind == "confirmation":
             name += f"-seed-{config.seed}"
+        with explained(self.uri):
+            return self._create_run(config.problem, name, tags)
+
+    def describe_trial(self, run_id: str, config: Config) -> None:
+        """Write a trial's full configuration into its run. May be called again."""
         params = [Param(key, value) for key, value in to_params(config).items()]
         with explained(self.uri):
-            run_id = self._create_run(config.problem, name, tags)
             self._client.log_batch(run_id, params=params)
             self._client.log_dict(run_id, config.to_dict(), "config.json")
+
+    def start_trial(self, config: Config, kind: Kind, number: int, **of: Any) -> str:
+        """Open and describe the run of one trial, as `create_trial` does; return its run id."""
+        run_id = self.create_trial(config, kind, number, **of)
+        self.describe_trial(run_id, config)
         return run_id
 
     def publish(
@@ -154,8 +163,8 @@ class Tracker:
 
     def finish_trial(
         self, run_id: str, state: State, reason: str = "", summaries: Mapping[str, float] = {}
-    ) -> bool:
-        """Close a trial's run; return whether the store has taken it. May be called again.
+    ) -> None:
+        """Close a trial's run. May be called again.
 
         state: what the trial is to the study. A pruned run is FINISHED to MLflow; the tag tells.
         summaries: logged as `summary/<name>` where finite.
@@ -164,15 +173,10 @@ class Tracker:
         if reason:
             tags["metasweep.reason"] = mask(reason, self.uri)[:REASON_CHARACTERS]
         rows = (Row(f"summary/{name}", float(value), 0) for name, value in summaries.items())
-        try:
-            with explained(self.uri):
-                self._log_metrics(run_id, (row for row in rows if math.isfinite(row.value)))
-                self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
-                self._client.set_terminated(run_id, RUN_STATUS[state])
-        except FailedError as error:
-            log.warning("%s\nRun %s could not be closed as %s.", error, run_id, state)
-            return False
-        return True
+        with explained(self.uri):
+            self._log_metrics(run_id, (row for row in rows if math.isfinite(row.value)))
+            self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+            self._client.set_terminated(run_id, RUN_STATUS[state])
 
     def finish_search(self, run_id: str, state: State, artifacts: Path | None = None) -> None:
         """Close a search's run with all files in the folder `artifacts`."""

@@ -10,14 +10,13 @@ from typing import Any
 import ray
 from ray import tune
 
-from episodes import DataError
 from search.distribution import distribution_of
 from search.errors import UserError
 from search.house import check_house
 from search.jobs import Job, Progress
 from search.node import Expected, unfit
 from search.publisher import Publisher
-from search.run_job import HUNG, run_job
+from search.run_job import HUNG, failure, run_job
 from search.tracking import Tracker
 from search.trial_folder import TrialFolder
 from search.user_code import extend_path
@@ -56,12 +55,13 @@ class TrialActor(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another job in the same process."""
         self._steps.close()
+        self._watchdog.close()
         self._steps = self._start(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Run until the job tells of itself; a process in which it hangs ends itself."""
-        with Watchdog(self._timeout, self._folder / HUNG):
+        with self._watchdog:
             progress = next(self._steps)
         return {PROGRESS: progress.to_json(), "done": progress.ended}
 
@@ -73,11 +73,13 @@ class TrialActor(tune.Trainable):
 
     def cleanup(self) -> None:
         """Send what can be sent quickly; the driver sends the rest."""
+        self._watchdog.close()
         self._publisher.close(LAST_WORDS_SECONDS)
 
     def _start(self, config: dict[str, Any]) -> Generator[Progress, None, None]:
         job = Job.from_json(config[JOB])
         self._folder = Path(job.folder)
+        self._watchdog = Watchdog(self._timeout, self._folder / HUNG)
         return self._run(job)
 
     def _run(self, job: Job) -> Generator[Progress, None, None]:
@@ -86,8 +88,8 @@ class TrialActor(tune.Trainable):
             return
         try:
             distribution = distribution_of(job.config.problem, self._data)
-        except (UserError, DataError) as error:
-            yield Progress("failed", 0, reason=str(error))
+        except Exception as error:
+            yield failure(error, self._folder)
             return
         publish = functools.partial(self._publisher.publish, config=job.config)
         folder = TrialFolder(self._folder)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
+import logging
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from episodes.episode import TaskDistribution
 from search.config import Config
-from search.errors import FailedError
+from search.errors import FailedError, StoreError
 from search.jobs import Progress
 from search.run_file import Run, RunFile
 from search.run_job import run_job
 from search.study import State
 from search.tracking import Tracker
 from search.trial_folder import TrialFolder
+
+log = logging.getLogger("metasweep")
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,13 @@ def train_recorded(
     run_id = _run_of(config, tracker, folder.path)
     publish = functools.partial(tracker.publish, run_id, config=config)
     progress = Progress("failed", 0, reason="nothing was trained")
-    for progress in run_job(config, distribution, folder, publish):
+    for progress in run_job(config, distribution, folder, publish, by=uuid.uuid4().hex):
         listen(progress)
     state: State = "COMPLETE" if progress.phase == "final" else "FAIL"
-    tracker.finish_trial(run_id, state, progress.reason, progress.summaries)
+    try:
+        tracker.finish_trial(run_id, state, progress.reason, progress.summaries)
+    except StoreError as error:
+        log.warning("%s\nRun %s could not be closed as %s.", error, run_id, state)
     if state == "FAIL":
         raise FailedError(f"seed {config.seed}: {progress.phase}: {progress.reason}")
     return Trained(config, run_id, folder, progress)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import os
 import re
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<function>\S+)')
 THREAD = re.compile(r"^(?:Current thread|Thread) ", re.MULTILINE)
 
 
 class Watchdog:
-    """A block that may take so many seconds; then the process writes its stacks and exits with 1.
+    """Blocks that may take so many seconds each; then the process leaves its stacks and exits.
 
     The standard library's watchdog does the work. It is a thread without Python's lock, which ends
     a process even where an extension module hangs and holds that lock.
@@ -23,11 +26,11 @@ class Watchdog:
     def __init__(self, seconds: float | None, file: Path):
         self._seconds = seconds
         self._file = file
+        self._stream: IO[str] | None = None
 
     def __enter__(self) -> None:
         if self._seconds is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = self._file.open("a")
+            self._stream = self._stream or self._opened()
             faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._stream)
 
     def __exit__(
@@ -38,9 +41,23 @@ class Watchdog:
     ) -> None:
         if self._seconds is not None:
             faulthandler.cancel_dump_traceback_later()
+
+    def close(self) -> None:
+        """Leave no file but one that holds stacks."""
+        if self._stream is not None:
             self._stream.close()
-            # What a killed process did not come to write cannot be told from a block that ended.
-            self._file.unlink(missing_ok=True)
+            self._stream = None
+            with contextlib.suppress(OSError):
+                if not self._file.stat().st_size:
+                    self._file.unlink()
+
+    def _opened(self) -> IO[str]:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            return self._file.open("a")
+        except OSError:
+            # Where nothing can be written, the process that hangs is ended all the same.
+            return open(os.devnull, "a")
 
 
 def where_it_hung(file: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,13 +37,9 @@ def cluster() -> Iterator[Cluster]:
         ]
         with started(*arguments, folder=Path(folder), command=RAY, environment=TOKEN) as head:
             logs = Path(folder) / "session_latest" / "logs"
-            wait_until(lambda: _is_up(head, logs), 60, "a Ray head")
+            wait_until(lambda: head.poll() is not None or _raylets(logs), 60, "a Ray head")
+            assert head.poll() is None, head.communicate()[0]
             yield Cluster(f"127.0.0.1:{port}", logs)
-
-
-def _is_up(head: subprocess.Popen[str], logs: Path) -> bool:
-    assert head.poll() is None, head.communicate()[0]
-    return any(logs.glob("raylet.out")) and "Raylet" in (logs / "raylet.out").read_text()
 
 
 def test_search_runs_there_and_a_wrong_token_is_refused(cluster: Cluster, tmp_path: Path) -> None:
@@ -83,7 +78,8 @@ def test_files_as_stores_are_refused_on_two_nodes(cluster: Cluster, tmp_path: Pa
     environment = {"RAY_ADDRESS": cluster.address, **TOKEN}
     with started(*node, folder=tmp_path, command=RAY, environment=TOKEN) as second:
         search = ("search", "sinusoid", "--trials=2", "--episodes=50", *SMALL)
-        wait_until(lambda: _nodes(cluster) == 2 or second.poll() is not None, 60, "a second node")
+        wait_until(lambda: len(_raylets(cluster.logs)) == 2, 60, "a second node")
+        assert second.poll() is None, second.communicate()[0]
         done = run(*search, folder=tmp_path, environment=environment)
     assert done.code == 2, done.output
     assert "Traceback" not in done.output
@@ -93,9 +89,9 @@ def test_files_as_stores_are_refused_on_two_nodes(cluster: Cluster, tmp_path: Pa
     assert "METASWEEP_STUDY_URL" in done.output
 
 
-def _nodes(cluster: Cluster) -> int:
-    """Count the raylets that write their logs where the head does."""
-    return len(list(cluster.logs.glob("raylet*.out")))
+def _raylets(logs: Path) -> list[Path]:
+    """Return the logs of the nodes that are up: all write where the head does."""
+    return [log for log in logs.glob("raylet*.out") if "Raylet" in log.read_text()]
 
 
 def test_absent_cluster_is_reported_within_seconds(tmp_path: Path) -> None:

@@ -78,13 +78,6 @@ class Cluster:
         assert "Traceback" not in done.output
         return done
 
-    def call(self, *arguments: str) -> Done:
-        """Run a command as that user, in this process, which takes less time."""
-        with fresh_process():
-            done = call(*arguments, folder=self.folder, environment=self.environment)
-        assert SECRET not in done.output
-        return done
-
     def jobs(self) -> list[dict[str, Any]]:
         """Return what the head tells of its jobs."""
         asked = urllib.request.Request(
@@ -168,14 +161,14 @@ def test_search_is_followed_to_its_leaderboard_and_other_versions_are_refused(
     assert refusal.splitlines()[-1] == "other: FAILED with exit code 2, as job metasweep-other"
     assert not (cluster.store / "other").exists()
 
-    again = cluster.call("submit", "slow.yaml", "--name=quick")
+    again = cluster.run("submit", "slow.yaml", "--name=quick")
     assert again.code == 2
     assert "that search has ended, as job metasweep-quick; give another --name" in again.output
 
 
 def test_search_is_stopped_and_gone_on_with(cluster: Cluster) -> None:
     there = f" --address {cluster.address}"
-    submitted = cluster.call("submit", "slow.yaml")
+    submitted = cluster.run("submit", "slow.yaml")
     assert submitted.code == 0, submitted.output
     assert submitted.output.splitlines()[2:] == [
         "Next:",
@@ -184,10 +177,10 @@ def test_search_is_stopped_and_gone_on_with(cluster: Cluster) -> None:
         f"  metasweep stop slow{there}",
     ]
 
-    same = cluster.call("submit", "slow.yaml")
+    same = cluster.run("submit", "slow.yaml")
     assert same.code == 0
     assert f"slow: is on {cluster.address} already, as job metasweep-slow (" in same.output
-    other = cluster.call("submit", "slow.yaml", "--trials=3", "--set=space.maml/inner_steps=4")
+    other = cluster.run("submit", "slow.yaml", "--trials=3", "--set=space.maml/inner_steps=4")
     assert other.code == 2
     assert "runs already, as job metasweep-slow, with another specification" in other.output
     assert "  budget.trials: 300 there, 3 here" in other.output
@@ -199,14 +192,14 @@ def test_search_is_stopped_and_gone_on_with(cluster: Cluster) -> None:
     assert detached.code == 130
     assert "slow: no longer shown; it goes on. Show it again with:" in detached.output
     assert detached.output.count("starting Ray for search slow") == 1
-    standing = cluster.call("status", "slow")
+    standing = cluster.run("status", "slow")
     assert re.search(r"slow +RUNNING .* metasweep-slow ", standing.output), standing.output
 
-    stopped = cluster.call("stop", "slow")
+    stopped = cluster.run("stop", "slow")
     assert stopped.code == 0, stopped.output
     assert stopped.output.endswith(f"Go on with:  metasweep resume slow{there}\n")
-    assert "does not run: STOPPED" in cluster.call("stop", "slow").output
-    refused = cluster.call("submit", "slow.yaml")
+    assert "does not run: STOPPED" in cluster.run("stop", "slow").output
+    refused = cluster.run("submit", "slow.yaml")
     assert refused.code == 2
     assert f"stopped, as job metasweep-slow; go on with it: metasweep resume slow{there}" in (
         refused.output
@@ -224,7 +217,7 @@ def test_search_is_stopped_and_gone_on_with(cluster: Cluster) -> None:
     first, second = [job for job in cluster.jobs() if is_of(job, "slow")]
     # What is equal is sent once.
     assert first["runtime_env"]["working_dir"] == second["runtime_env"]["working_dir"]
-    shown = cluster.call("status").output
+    shown = cluster.run("status").output
     assert re.search(r"slow +STOPPED .* metasweep-slow ", shown)
     assert re.search(r"slow +SUCCEEDED .* metasweep-slow-2 ", shown)
 
@@ -259,7 +252,7 @@ def is_of(job: dict[str, Any], search: str) -> bool:
 
 def test_unknown_search_is_answered_with_those_there_are(cluster: Cluster) -> None:
     for command in ("status", "stop"):
-        done = cluster.call(command, "nothing")
+        done = cluster.run(command, "nothing")
         assert done.code == 2
         assert f"nothing: no search of that name on {cluster.address}; there " in done.output
 

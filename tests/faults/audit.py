@@ -115,7 +115,7 @@ def _audit_episodes(
     name = f"trial {trial.number}"
     table = TrialFolder(left.folder / "trials" / f"trial-{trial.number:03d}").table()
     rows = _identities(table)
-    found.compare(f"{name} on disk", rows, _expected(table, config, trial.state.name))
+    found.compare(f"{name} on disk", rows, _expected(table, config, trial))
     train = table.loc[table["split"] == "train", "index"]
     found.expect(train.is_monotonic_increasing, f"{name}: training episodes out of order")
     reader = Reader(left.tracking_uri)
@@ -134,25 +134,24 @@ def _audit_episodes(
         found.expect(trial.value == float(values.mean()), f"{name}: its value is not its mean")
 
 
-def _expected(table: pd.DataFrame, config: Config, state: str) -> list[tuple[Any, ...]]:
+def _expected(table: pd.DataFrame, config: Config, trial: FrozenTrial) -> list[tuple[Any, ...]]:
     """List the episodes that a trial must have, by split, episodes seen, index and seed."""
-    problem = config.problem
+    problem, state = config.problem, trial.state.name
     seen = table.loc[table["split"] == "train", ["index", "episodes_seen"]]
     count = config.episodes if state == "COMPLETE" else len(seen)
     at = dict(zip(seen["index"], seen["episodes_seen"], strict=True))
     rows: list[tuple[Any, ...]] = [("train", at.get(i), i, config.seed) for i in range(count)]
     ranked = problem.rung_episodes
+    # Sealed as a whole, and before the study hears of it.
+    judged = set(trial.intermediate_values)
+    judged |= set(table.loc[table["split"] == "rung", "episodes_seen"])
     for rung in config.rungs:
-        if rung <= count and (state == "COMPLETE" or rung in set(table["episodes_seen"])):
+        if state == "COMPLETE" or rung in judged:
             rows += [("rung", rung, i, config.seed) for i in range(ranked)]
     if state == "COMPLETE":
         chosen = range(ranked, ranked + problem.ranking_episodes)
         rows += [("validation", count, i, config.seed) for i in chosen]
         rows += [("test", count, i, config.seed) for i in range(problem.test_episodes)]
-    if state != "COMPLETE":
-        # How far one that was stopped has sealed its rungs is its own affair.
-        sealed = set(_identities(table))
-        rows = [row for row in rows if row in sealed or row[0] == "train"]
     return rows
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli import wait_until
 from tests.faults.audit import Audit, audit
 from tests.faults.setting import EPISODES, NAME, Setting, spec
 
@@ -93,5 +92,3 @@ def _fill(file: Path) -> None:
     with contextlib.suppress(OSError), file.open("wb", buffering=0) as stream:
         while True:
             stream.write(bytes(4096))
-    # Nothing of it may stay in a buffer: the disk is full now, to the last block.
-    wait_until(file.exists, 1, "a full disk")

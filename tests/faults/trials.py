@@ -38,6 +38,8 @@ def trial_hangs(setting: Setting) -> Audit:
         reason = trial.user_attrs.get("reason", "")
         found.expect(trial.state.name == "FAIL", f"trial {trial.number} is {trial.state.name}")
         found.expect("told nothing for the trial_timeout, in " in reason, f"reason: {reason}")
+        stacks = Path(reason.rpartition("its stacks: ")[2])
+        found.expect(stacks.is_file() and "unruly.py" in stacks.read_text(), f"no {stacks}")
     found.expect("no trial has finished" in done.output, done.output[-2000:])
     return found
 

@@ -328,7 +328,7 @@ def test_from_a_store(
         test = interval(records.loss_after)
         numbers = {"validation_mean": validation, "test_mean": test.mean, "test_n": test.n}
         numbers |= {"test_ci95_low": test.ci95_low, "test_ci95_high": test.ci95_high}
-        assert tracker.finish_trial(run_id, "COMPLETE", "", {**numbers, "episodes": 900})
+        tracker.finish_trial(run_id, "COMPLETE", "", {**numbers, "episodes": 900})
         return run_id
 
     second = run("trial", 0, 0.5, 0.0)

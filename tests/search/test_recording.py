@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from search.backoff import wait_after
 from search.config import Config
 from search.errors import StoreError
 from search.jobs import Job
@@ -16,6 +18,7 @@ from search.recorder import BackgroundRecorder, SearchRuns, runs_by_name
 from search.run_file import RunFile
 from search.snapshot import Snapshot
 from search.tracking import Tracker
+from search.tracking_client import connect
 from search.tracking_reader import Reader
 from search.trial_folder import TrialFolder
 from tests.search.conftest import MakeRecords
@@ -49,9 +52,8 @@ def store(tracking_uri: str) -> Store:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("search.recorder", "search.publisher"):
-        monkeypatch.setattr(f"{module}.FIRST_WAIT", 0.05)
-        monkeypatch.setattr(f"{module}.LONGEST_WAIT", 0.1)
+    monkeypatch.setattr("search.backoff.FIRST_WAIT", 0.05)
+    monkeypatch.setattr("search.backoff.LONGEST_WAIT", 0.1)
 
 
 @pytest.fixture
@@ -179,3 +181,52 @@ def test_closing_says_when_the_store_does_not_take_it(
     with pytest.raises(StoreError, match="tracking URI"):
         SearchRuns(Tracker(store.uri), "mine", "search", None).open(job, None)
     assert RunFile(Path(job.folder), store.uri).read() is None
+
+
+def test_a_run_whose_description_was_not_taken_is_described_when_it_is_opened_again(
+    runs: SearchRuns, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Creating and describing are several requests, and the store may go away between them."""
+
+    def away(*arguments: object) -> None:
+        raise StoreError("connection refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.tracker, "describe_trial", away)
+        with pytest.raises(StoreError):
+            runs.open(job, None)
+    run = runs.open(job, None)
+    reader = Reader(runs.tracker.uri)
+    assert list(reader.trials("mine")["run_id"]) == [run.id]
+    assert reader.config(run.id) == job.config
+
+
+def test_two_threads_open_one_run(runs: SearchRuns, job: Job) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: runs.open(job, None).id, range(4)))
+    assert len(set(opened)) == 1
+    assert len(Reader(runs.tracker.uri).trials("mine")) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_that_the_store_refuses_does_not_hold_up_the_others(
+    runs: SearchRuns, recorder: BackgroundRecorder, job: Job, config: Config
+) -> None:
+    """Somebody has deleted it in the MLflow UI."""
+    refused = runs.open(job, None)
+    connect(runs.tracker.uri).delete_run(refused.id)
+    recorder.finish(job, "FAIL", "", {})
+    others = [
+        Job("trial", number, config, str(Path(job.folder).with_name(f"trial-{number:03d}")))
+        for number in (4, 5)
+    ]
+    for other in others:
+        recorder.start(other, None)
+        recorder.finish(other, "COMPLETE", "", {})
+    assert not recorder.close(2)
+    frame = Reader(runs.tracker.uri).trials("mine").set_index("trial")
+    assert list(frame.loc[[4, 5], "state"]) == ["COMPLETE", "COMPLETE"]
+
+
+def test_waits_grow_and_stay_short() -> None:
+    assert [wait_after(failures) for failures in (1, 2, 3, 6, 5000)] == [1, 2, 4, 30, 30]

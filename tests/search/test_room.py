@@ -36,6 +36,11 @@ def test_a_job_is_given_what_the_specification_says(
     assert Room(resources).of(job(room=room)) == wanted
 
 
+def test_more_room_is_never_more_than_a_node_has() -> None:
+    asked = [Room(Resources(1, 0, 12), most).of(job(room=2))["memory"] for most in (100, 16, 8)]
+    assert asked == [24e9, 16e9, 12e9]
+
+
 def test_auto_gives_a_whole_gpu_until_a_trial_of_the_kind_was_measured() -> None:
     room = Room(Resources(1, "auto"))
     assert room.of(job())["GPU"] == 1.0
@@ -71,7 +76,7 @@ def test_a_trial_without_a_gpu_teaches_nothing() -> None:
 )
 def test_more_than_there_is_is_refused(resources: Resources, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        check(resources, Resources(2, 0, 16), nodes=1)
+        check(resources, Resources(2, 0, 16))
 
 
 @pytest.mark.parametrize(

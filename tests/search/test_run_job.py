@@ -4,6 +4,7 @@ import errno
 import itertools
 import math
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def start(
     **options: Any,
 ) -> Iterator[Progress]:
     source = source or NoisyPrototypes()
+    options = {"by": uuid.uuid4().hex, **options}
     return run_job(config, source, TrialFolder(path), publish, clock, **options)
 
 
@@ -164,7 +166,7 @@ def test_a_divergence_keeps_its_episodes_and_is_told_again(tmp_path: Path, algor
 
     def run() -> list[Progress]:
         folder = TrialFolder(tmp_path)
-        return list(run_job(config, distribution("regression"), folder, nowhere))
+        return list(run_job(config, distribution("regression"), folder, nowhere, by="driver"))
 
     *_, last = run()
     assert last.phase == "diverged"

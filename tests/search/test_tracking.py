@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from search.config import Config
-from search.errors import FailedError, UserError
+from search.errors import FailedError, StoreError, UserError
 from search.records import EpisodeRecords
 from search.snapshot import Snapshot
 from search.tracking import Tracker
@@ -137,7 +137,7 @@ class TestRuns:
         run = tracker.start_trial(config, "train", 0)
         numbers = {"validation_mean": 0.5, "test_mean": np.inf, "adaptation_ms": np.nan}
         for _ in range(2):
-            assert tracker.finish_trial(run, state, "why\nwhere", numbers)  # type: ignore[arg-type]
+            tracker.finish_trial(run, state, "why\nwhere", numbers)  # type: ignore[arg-type]
         found = connect(tracking_uri).get_run(run)
         assert found.info.status == status
         assert found.data.tags["metasweep.state"] == state
@@ -258,7 +258,8 @@ class TestPublish:
         with monkeypatch.context() as down, caplog.at_level(logging.WARNING, "metasweep"):
             down.setattr(tracker._client, "log_batch", refuse)
             assert not tracker.publish(run, folder, config)
-            assert not tracker.finish_trial(run, "COMPLETE")
+            with pytest.raises(StoreError, match="connection refused"):
+                tracker.finish_trial(run, "COMPLETE")
         assert "are sent later" in caplog.text
         assert tracker.publish(run, folder, config)
         assert Reader(tracking_uri).episodes(run).equals(folder.table())
@@ -268,7 +269,9 @@ class TestPublish:
     ) -> None:
         tracker = Tracker("http://user:hunter2@127.0.0.1:9")
         assert not tracker.publish("0" * 32, folder, config)
-        assert not tracker.finish_trial("0" * 32, "FAIL", "http://user:hunter2@127.0.0.1:9 is down")
+        with pytest.raises(StoreError, match="connection refused") as error:
+            tracker.finish_trial("0" * 32, "FAIL", "http://user:hunter2@127.0.0.1:9 is down")
+        assert "hunter2" not in str(error.value)
         assert "hunter2" not in caplog.text
 
     def test_a_password_in_a_reason_is_masked(
