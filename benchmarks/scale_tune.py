@@ -19,7 +19,7 @@ import ray
 
 from benchmarks.scale_actor import TellingActor
 from benchmarks.scale_search import Nobody, halving, specification
-from search import driver
+from search import driver, ray_cluster
 from search.conductor import Conductor, Plan
 from search.node import Expected
 from search.room import Resources
@@ -47,7 +47,7 @@ class Taken:
 
 def measure(processes: int) -> Taken:
     """Run two searches on this machine, with few and many reports a trial."""
-    for name, value in driver.SETTINGS.items():
+    for name, value in ray_cluster.SETTINGS.items():
         os.environ.setdefault(name, value)
     ray.init(
         address="local",
@@ -93,7 +93,7 @@ def _seconds(trials: int, reports: int, processes: int) -> float:
 
         # Such a trial records nothing; where it would, it reads what it is to do.
         instead = json.dumps({"reports": reports, "pause": processes / RATE})
-        expected = Expected(driver.own_node(), folder, "", None, {}, [])
+        expected = Expected(ray_cluster.own_node(), folder, "", None, {}, [])
         with (
             mock.patch.object(driver, "TrialActor", TellingActor),
             mock.patch.object(conductor, "next_job", partial(timed, conductor.next_job)),

@@ -66,6 +66,10 @@ class Listener(Protocol):
         """A job ended."""
         ...
 
+    def waits(self, reason: str) -> None:
+        """Nothing runs, and why."""
+        ...
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,149 +14,26 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayError
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.conductor import Conductor, Nothing
-from search.errors import FailedError, UserError
 from search.jobs import Job, Progress
-from search.node import Expected, unfit
-from search.plain_text import first_line
-from search.room import Resources, Room, check, trials_that_fit
-from search.run_job import HUNG
-from search.silence import Silence
+from search.node import Expected
+from search.ray_cluster import largest_memory_gb
+from search.room import Resources, Room
+from search.run_job import HUNG, NO_MEMORY
+from search.silence import Silence, Standstill
 from search.trainable import JOB, PROGRESS, SHARED, WANTED, TrialActor
-from search.user_code import extend_path, own_path
+from search.tune_repair import every_death_survived, short_of_memory
+from search.user_code import own_path
 
 MOST_RESTARTS = 100
 """Of one job: machines that are rented by the minute are taken away. A job that dies again and
 again at one place is given up much earlier, see `search.run_job`."""
-
-CONNECT_SECONDS = 5
-ANSWER_SECONDS = 120
-"""For a node to start a process, and to import torch in it for the first time."""
-
-SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow records; CSV, JSON and TensorBoard do not.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `interruptible` stops the search, and keeps it resumable.
-    "RAY_AIR_NEW_OUTPUT": "0",  # The new one prints tables even at verbose=0.
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # Not as a traceback: the live display says it in a line.
-    "TUNE_WARN_THRESHOLD_S": "10",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # What Ray will do anyway, without its warning.
-}
-
-
-def start_ray() -> None:
-    """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine alone.
-
-    Raises FailedError when the cluster does not answer, or refuses our token.
-    """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    if ray.is_initialized():
-        return
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        ray.init(address="local", include_dashboard=False, num_cpus=os.cpu_count(), **quiet)
-        _end_on_sigterm()
-        return
-    try:
-        _knock(address)
-        ray.init(**quiet)
-        _end_on_sigterm()
-    except Exception as error:
-        # Ray raises ConnectionError, RuntimeError, ValueError and more of its own.
-        raise FailedError(
-            f"RAY_ADDRESS: {address}: {first_line(error)}\n"
-            "Start the cluster, or correct RAY_ADDRESS. If it asks for a token, set "
-            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what they are on the cluster."
-        ) from None
-
-
-def _knock(address: str) -> None:
-    """Raise OSError within seconds where nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-
-
-def _end_on_sigterm() -> None:
-    """Make SIGTERM end the process as Ctrl-C does; Ray's own handler would end it on the spot."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, handle)
-
-
-def stop_ray() -> None:
-    """Leave the cluster, or stop the local one."""
-    ray.shutdown()
-
-
-def room() -> Resources:
-    """Return what all nodes have together."""
-    have = ray.cluster_resources()
-    return Resources(have.get("CPU", 0), have.get("GPU", 0), have.get("memory", 0) / 1e9)
-
-
-def is_elastic() -> bool:
-    """Whether trials run on a cluster, which may grow, and not on this machine alone."""
-    return bool(os.environ.get("RAY_ADDRESS"))
-
-
-def room_for(resources: Resources) -> int | None:
-    """Return how many trials fit this machine at once; None on a cluster, which may grow.
-
-    Raises UserError where this machine has no room for one.
-    """
-    if is_elastic():
-        return None
-    have = room()
-    check(resources, have)
-    return trials_that_fit(resources, have)
-
-
-def check_nodes(expected: Expected) -> None:
-    """Raise UserError, before the first trial, where a node could not run one."""
-    others = [
-        node["NodeID"]
-        for node in ray.nodes()
-        if node["Alive"] and node["NodeID"] != expected.node and node["Resources"].get("CPU")
-    ]
-    ask = ray.remote(num_cpus=0)(_ask_node)
-    answers = [
-        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote(
-            expected.to_json(), own_path()
-        )
-        for node in others
-    ]
-    wrong = []
-    for node, answer in zip(others, answers, strict=True):
-        try:
-            wrong.append(ray.get(answer, timeout=ANSWER_SECONDS))
-        except RayError as error:
-            wrong.append(f"node {node}: metasweep cannot be started there: {first_line(error)}")
-    wrong = [line for line in wrong if line]
-    if wrong:
-        raise UserError("\n".join(wrong))
-
-
-def _ask_node(expected: str, path: list[str]) -> str:
-    extend_path(path)
-    return unfit(Expected.from_json(expected), ray.get_runtime_context().get_node_id())
-
-
-def own_node() -> str:
-    """Return the id of the node that this driver runs on."""
-    return ray.get_runtime_context().get_node_id()
 
 
 def drive(
@@ -180,7 +55,7 @@ def drive(
         "expected": expected.to_json(),
     }
     jobs: dict[str, Job] = {}
-    given = Room(resources, _largest_memory_gb())
+    given = Room(resources, largest_memory_gb())
     # Tune's own snapshots are never read: they lie where no full disk of ours can stop the driver.
     with tempfile.TemporaryDirectory(prefix="metasweep-") as scratch, interruptible(conductor):
         tuner = tune.Tuner(
@@ -199,12 +74,8 @@ def drive(
                 verbose=0,
             ),
         )
-        tuner.fit()
-
-
-def _largest_memory_gb() -> float:
-    memory = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
-    return max(memory, default=0.0) / 1e9
+        with every_death_survived():
+            tuner.fit()
 
 
 def _actor(tracking_uri: str) -> type[TrialActor]:
@@ -292,6 +163,7 @@ class _Telling(_Stateless, FIFOScheduler):
         self._jobs = jobs
         self._given = given
         self._silence = silence
+        self._standstill = Standstill()
 
     @property
     def supports_buffered_results(self) -> bool:
@@ -304,11 +176,11 @@ class _Telling(_Stateless, FIFOScheduler):
         A process that hangs ends itself. One that cannot, since it is stopped or waits for a disk
         that is gone, is killed; Tune starts the job again, which finds what was left for it.
         """
-        running = {
-            trial.trial_id: trial
-            for trial in tune_controller.get_live_trials()
-            if trial.status == Trial.RUNNING
-        }
+        live = tune_controller.get_live_trials()
+        running = {trial.trial_id: trial for trial in live if trial.status == Trial.RUNNING}
+        waiting = [trial for trial in live if trial.status == Trial.PENDING]
+        if self._standstill.begins(waiting=bool(waiting), running=bool(running)):
+            self._conductor.listener.waits(_why_nothing_runs(waiting[0]))
         for trial_id in self._silence.too_long(running.keys()):
             job, actor = self._jobs[trial_id], running[trial_id].temporary_state.ray_actor
             if actor is not None:
@@ -323,8 +195,15 @@ class _Telling(_Stateless, FIFOScheduler):
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Pass on that a job's process died; Tune starts it again."""
-        self._conductor.died(self._jobs[trial.trial_id])
+        """Pass on that a job's process died; Tune starts it again.
+
+        Of lack of memory the job then tells, and is given more room.
+        """
+        job, reason = self._jobs[trial.trial_id], short_of_memory(trial)
+        if reason:
+            with contextlib.suppress(OSError):
+                (Path(job.folder) / NO_MEMORY).write_text(reason)
+        self._conductor.died(job)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Pass on a job's last word."""
@@ -336,6 +215,21 @@ class _Telling(_Stateless, FIFOScheduler):
         self._silence.broken(trial_id)
         self._given.learn(job, progress.summaries)
         return self._conductor.told(job, progress)
+
+
+def _why_nothing_runs(trial: Any) -> str:
+    asked, have = trial.placement_group_factory.required_resources, ray.cluster_resources()
+    return (
+        f"no node has room for a trial: it asks for {_amounts(asked, asked)}, and all nodes "
+        f"together have {_amounts(have, asked)}; it starts once a node has"
+    )
+
+
+def _amounts(of: Mapping[str, float], names: Iterable[str]) -> str:
+    shown = {name: of.get(name, 0.0) for name in names}
+    if "memory" in shown:
+        shown["GB of memory"] = shown.pop("memory") / 1e9
+    return ", ".join(f"{amount:g} {name}" for name, amount in shown.items())
 
 
 class _Interruption(_Stateless, Stopper):

@@ -14,9 +14,15 @@ from rich.console import Console
 from search.conclusion import conclude, enqueue, open_study, store_patience
 from search.conductor import Conductor, Plan
 from search.config import Config, Problem
-from search.driver import (
+from search.driver import drive
+from search.errors import FailedError, UserError
+from search.fitting import check_fits
+from search.jobs import Job
+from search.masking import mask
+from search.node import Expected, file_stores
+from search.progress import LiveDisplay
+from search.ray_cluster import (
     check_nodes,
-    drive,
     is_elastic,
     own_node,
     room,
@@ -24,12 +30,6 @@ from search.driver import (
     start_ray,
     stop_ray,
 )
-from search.errors import FailedError, UserError
-from search.fitting import check_fits
-from search.jobs import Job
-from search.masking import mask
-from search.node import Expected, file_stores
-from search.progress import LiveDisplay
 from search.recorder import BackgroundRecorder, SearchRuns, runs_by_name
 from search.room import Resources
 from search.sampling import load_problem, sampler_of

@@ -34,7 +34,8 @@ RESULT = "result"
 DEATHS = 3
 """A process that died so often in a row at one place would die there again."""
 
-HUNG = "hung.txt"
+HUNG, NO_MEMORY = "hung.txt", "no-memory.txt"
+"""What a watchdog or the driver leaves in the folder of a job whose process was ended."""
 
 
 class Publish(Protocol):
@@ -72,9 +73,9 @@ def run_job(
             publish(folder, ended=True)
             yield Progress(**snapshot.state[RESULT])
             return
-        lost = _lost(folder)
-        if lost:
-            yield Progress("failed", 0, reason=lost)
+        end = _end(folder)
+        if end is not None:
+            yield end
             return
         for report in meta_train(config, distribution, snapshot, room):
             progress = _progress(report, torch.device(config.device))
@@ -95,14 +96,21 @@ def run_job(
         yield failure(error, folder.path)
 
 
-def _lost(folder: TrialFolder) -> str:
-    """Return why a job cannot be gone on with, from what its processes left behind."""
+def _end(folder: TrialFolder) -> Progress | None:
+    """Return how a job ends that cannot be gone on with, from what its processes left behind."""
     where = where_it_hung(folder.path / HUNG)
     if where is not None:
-        return f"hung: it told nothing for the trial_timeout{where}"
+        reason = f"hung: it told nothing for the trial_timeout{where}"
+        return Progress("failed", 0, reason=reason)
+    taken = folder.path / NO_MEMORY
+    if taken.exists():
+        reason = taken.read_text()
+        taken.unlink()  # With more room, the job begins without it.
+        return Progress("out_of_memory", 0, reason=f"out of memory: {reason}")
     if folder.in_vain >= DEATHS:
-        return f"its process died {folder.in_vain} times in a row without getting any further"
-    return ""
+        reason = f"its process died {folder.in_vain} times in a row without getting any further"
+        return Progress("failed", 0, reason=reason)
+    return None
 
 
 def _progress(report: Report, device: torch.device) -> Progress:

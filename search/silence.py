@@ -1,4 +1,4 @@
-"""How long running jobs have told nothing."""
+"""How long running jobs have told nothing, and for how long none has run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ many seconds more."""
 
 PAUSE = 10.0
 """Who asks all the time and did not for so long was stopped itself, and has heard nothing."""
+
+NOTICE = 30.0
+"""Seconds. The first process of a machine takes some of them to start."""
 
 
 class Silence:
@@ -42,3 +45,23 @@ class Silence:
         for name in late:
             self._heard[name] = now
         return late
+
+
+class Standstill:
+    """Notices, once, that no job has been running for `NOTICE` seconds although some are to."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._since: float | None = None
+        self._noticed = False
+
+    def begins(self, *, waiting: bool, running: bool) -> bool:
+        """Return whether a standstill has just lasted long enough to tell of it."""
+        if running or not waiting:
+            self._since, self._noticed = None, False
+            return False
+        self._since = self._clock() if self._since is None else self._since
+        if self._noticed or self._clock() - self._since < NOTICE:
+            return False
+        self._noticed = True
+        return True

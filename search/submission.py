@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from search.errors import UserError
+from search.errors import FailedError, UserError
 from search.flatten import differences
 from search.plain_text import cut, visible
 from search.ray_jobs import ClusterJob
@@ -43,7 +43,8 @@ def check_same(running: ClusterJob, spec: Mapping[str, Any], at: str) -> None:
 def check_new(name: str, jobs: Sequence[ClusterJob], at: str) -> None:
     """Raise UserError where a search of this name has run on the cluster, with what to do."""
     begun = [job for job in jobs if not _was_refused(job)]
-    if not begun:
+    if not begun or begun[-1].exit_code == FailedError.exit_code:
+        # A store that was away may have kept it from beginning: the driver looks into its folder.
         return
     last = begun[-1]
     if last.state == "SUCCEEDED":

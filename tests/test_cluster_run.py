@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import time
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from search.silence import NOTICE
 from tests.cli import SMALL, free_port, run, started, wait_until
 from tests.extending import EXTEND
 
@@ -43,7 +45,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def test_search_runs_there_and_a_wrong_token_is_refused(cluster: Cluster, tmp_path: Path) -> None:
-    """Both at once: Ray takes its time to refuse.
+    """Both at once: Ray takes its time to refuse. Meanwhile a third waits for what no node has.
 
     The network comes from a folder that only this driver's PYTHONPATH names.
     """
@@ -51,14 +53,27 @@ def test_search_runs_there_and_a_wrong_token_is_refused(cluster: Cluster, tmp_pa
     options += ["--set=networks=[my_learners:waves]", "--set=space={}"]
     right = {"RAY_ADDRESS": cluster.address, **TOKEN, "PYTHONPATH": str(EXTEND)}
     wrong = right | {"RAY_AUTH_TOKEN": "f" * 32}
-    elsewhere = tmp_path / "elsewhere"
+    elsewhere, greedy = tmp_path / "elsewhere", tmp_path / "greedy"
     elsewhere.mkdir()
+    greedy.mkdir()
+    asks = ("search", "sinusoid", *options, "--set=resources.cpu=3")
+    began = time.monotonic()
     with (
+        started(*asks, folder=greedy, environment=right) as waiting,
         started("search", "sinusoid", *options, folder=tmp_path, environment=right) as search,
         started("doctor", folder=elsewhere, environment=wrong) as doctor,
     ):
         output, _ = search.communicate(timeout=200)
         complaint, _ = doctor.communicate(timeout=100)
+        time.sleep(max(0.0, began + NOTICE + 20 - time.monotonic()))
+        waiting.send_signal(signal.SIGINT)
+        waits, _ = waiting.communicate(timeout=60)
+
+    assert (
+        "no node has room for a trial: it asks for 3 CPU, and all nodes together have 2 CPU; "
+    ) in waits, waits
+    assert waiting.returncode == 130, waits
+    assert "metasweep resume sinusoid" in waits
 
     assert search.returncode == 0, output
     assert "query_loss, lower is better" in output

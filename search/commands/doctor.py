@@ -128,7 +128,7 @@ def _ray() -> Iterator[Finding]:
     if not address:
         yield Finding("ok", "ray", "local: started for each search on this machine alone")
         return
-    from search.driver import room, start_ray, stop_ray
+    from search.ray_cluster import room, start_ray, stop_ray
 
     try:
         start_ray()

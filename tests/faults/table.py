@@ -27,8 +27,8 @@ class Fault:
 FAULTS = {
     "driver-killed": Fault(processes.driver_killed),
     "trial-killed": Fault(processes.trial_killed),
-    "worker-killed": Fault(nodes.worker_killed, postgres=True),
-    "worker-killed-in-network": Fault(nodes.worker_killed_in_network, short=False, postgres=True),
+    "worker-killed": Fault(nodes.worker_killed, short=False, postgres=True),
+    "worker-killed-in-network": Fault(nodes.worker_killed_in_network, postgres=True),
     "head-gone": Fault(nodes.head_gone, postgres=True),
     "mlflow-down": Fault(stores.mlflow_down),
     "mlflow-slow": Fault(stores.mlflow_slow, short=False),
@@ -39,6 +39,7 @@ FAULTS = {
     "disk-full-from-the-start": Fault(disks.disk_full_from_the_start),
     "two-drivers": Fault(processes.two_drivers),
     "trial-hangs": Fault(trials.trial_hangs),
+    "node-short-of-memory": Fault(trials.node_short_of_memory),
     "clock-set-back": Fault(clock.clock_set_back),
     "stopped-for-a-while": Fault(processes.stopped_for_a_while),
     "orphan-wakes-up": Fault(processes.orphan_wakes_up),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -44,6 +45,24 @@ def trial_hangs(setting: Setting) -> Audit:
     return found
 
 
+def node_short_of_memory(setting: Setting) -> Audit:
+    """Ray's memory monitor kills a trial: it goes on from its checkpoint, in smaller chunks."""
+    limits = {"episodes": 1400, "first_rung": 350}
+    setting.write(spec(1, 1, budget=limits, **_unruly(setting, trouble=unruly.HUNGRY)))
+    # Between what two and what four episodes eat.
+    threshold = (_memory_in_use() + 3 * unruly.EATEN) / _memory()
+    setting.environment["RAY_memory_usage_threshold"] = f"{threshold:.4f}"
+    setting.environment["RAY_memory_monitor_refresh_ms"] = "50"
+    done = setting.run(*setting.search())
+    found = audit(setting.left, 1)
+    found.expect(done.code == 0, done.output[-2000:])
+    for trial in setting.left.trials():
+        found.expect(trial.state.name == "COMPLETE", f"{trial.state.name}: {trial.user_attrs}")
+    attempts = len(list((setting.trial(0) / "attempts").glob("*.json")))
+    found.expect(attempts == 3, f"{attempts} attempts, not killed, told of and tried once more")
+    return found
+
+
 def random_trouble(setting: Setting) -> Audit:
     """Exceptions, NaN, exits and lack of memory, each in one trial of ten: the search completes."""
     trials = 200 if setting.full else 24
@@ -71,3 +90,13 @@ def random_trouble(setting: Setting) -> Audit:
         found.expect(there.get("reason") == told, f"trial {trial.number} is listed as {there}")
     found.expect(len(kinds) >= 3, f"only {kinds} happened")
     return found
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _memory_in_use() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    [available] = [line for line in lines if line.startswith("MemAvailable:")]
+    return _memory() - int(available.split()[1]) * 1024

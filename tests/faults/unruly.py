@@ -1,4 +1,4 @@
-"""First-order MAML that gets into trouble: an exception, a NaN, an exit, no memory, or a hang."""
+"""First-order MAML that gets into trouble: it raises, diverges, exits, hangs, or eats memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from spaces.space import Space
 CALLS = 20
 """Meta-batches before the trouble begins."""
 
-RAISES, NAN, EXITS, NO_MEMORY, RANDOM, HANGS = range(6)
+RAISES, NAN, EXITS, NO_MEMORY, RANDOM, HANGS, HUNGRY = range(7)
+EATEN = 1_500_000_000
+"""Bytes that an episode takes for a moment, once, where it is HUNGRY."""
 
 
 def make_unruly(network: Network, objective: Objective) -> Algorithm:
@@ -39,6 +41,8 @@ def make_unruly(network: Network, objective: Objective) -> Algorithm:
         trouble = trouble_of(int(hyper["trouble"]), float(hyper["luck"]))
         if calls > CALLS:
             _get_into(trouble)
+        if calls == CALLS + 1 and trouble == HUNGRY:
+            _eat(len(rest[0]) * EATEN)
         gradients, state, diagnostics = sound.meta_gradients(meta, state, hyper, *rest)
         if calls > CALLS and trouble == NAN:
             gradients = {name: value * torch.nan for name, value in gradients.items()}
@@ -63,6 +67,14 @@ def _get_into(trouble: int) -> None:
         torch.empty(2**60, dtype=torch.uint8)
     if trouble == HANGS:
         time.sleep(3600)
+
+
+def _eat(size: int) -> None:
+    """Take so many bytes, in steps between which a node's memory monitor gets to see it."""
+    eaten = []
+    for _ in range(20):
+        eaten.append(torch.ones(size // 20, dtype=torch.uint8))
+        time.sleep(0.1)
 
 
 _space = ALGORITHM_SPACES["fomaml"]

@@ -52,6 +52,9 @@ class Listener:
     def ended(self, job: Job, state: str, progress: Progress, reason: str) -> None:
         self.events.append((state, job.name))
 
+    def waits(self, reason: str) -> None:
+        self.events.append(("waits", reason))
+
 
 def sample(trial: Any) -> Config:
     return small_config(inner_lr=trial.suggest_float("inner_lr", 0.0, 1.0), rungs=(8,))

@@ -20,7 +20,7 @@ from search.attempts import SupersededError
 from search.config import Config
 from search.disk import Waiting
 from search.jobs import Job, Progress
-from search.run_job import DEATHS, HUNG, SEAL_SECONDS, Publish, run_job
+from search.run_job import DEATHS, HUNG, NO_MEMORY, SEAL_SECONDS, Publish, run_job
 from search.trial_folder import TrialFolder
 from tests.search.small_runs import NoisyPrototypes, distribution, small_config
 
@@ -268,6 +268,16 @@ Thread 0x00008f (most recent call first):
         "hung: it told nothing for the trial_timeout, in adapt (/mine/learner.py, line 12); "
     )
     assert str(tmp_path / HUNG) in only.reason
+
+
+def test_a_job_whose_node_had_no_memory_left_tells_so_and_may_be_tried_again(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / NO_MEMORY).write_text("its node ran low on memory")
+    (only,) = start(tmp_path)
+    assert only.phase == "out_of_memory"
+    assert only.reason == "out of memory: its node ran low on memory"
+    assert list(start(tmp_path, room=2))[-1].phase == "final"
 
 
 class FullDisk:

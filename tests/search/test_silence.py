@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from search.silence import GRACE, Silence
+from search.silence import GRACE, NOTICE, Silence, Standstill
 
 
 class Clock:
@@ -49,3 +49,22 @@ def test_without_a_time_out_nothing_is_too_long() -> None:
     clock = Clock()
     silence = Silence(None, clock)
     assert looking(silence, clock, 10_000, ["a"]) == []
+
+
+def test_a_standstill_is_noticed_once_until_something_runs() -> None:
+    clock = Clock()
+    standstill = Standstill(clock)
+
+    def noticed(seconds: float, *, waiting: bool = True, running: bool = False) -> int:
+        count = 0
+        for _ in range(round(seconds)):
+            clock.now += 1.0
+            count += standstill.begins(waiting=waiting, running=running)
+        return count
+
+    assert noticed(NOTICE) == 0
+    assert noticed(10 * NOTICE) == 1
+    assert noticed(2 * NOTICE, running=True) == 0
+    assert noticed(2 * NOTICE) == 1
+    # Whoever waits for suggestions alone has nothing that could run.
+    assert noticed(2 * NOTICE, waiting=False) == 0

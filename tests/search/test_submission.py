@@ -71,7 +71,6 @@ def test_ended_search_asks_for_another_name() -> None:
     ("ended", "how"),
     [
         (job("STOPPED"), "was stopped"),
-        (job("FAILED", exit_code=1), "was cut off"),
         (job("FAILED", exit_code=-9), "was cut off"),
         (job("FAILED", cut_off=True), "was cut off"),
     ],
@@ -87,6 +86,10 @@ def test_interrupted_search_is_to_be_resumed(ended: ClusterJob, how: str) -> Non
 def test_search_that_never_began_can_be_submitted_again(refused: ClusterJob) -> None:
     check_new("mine", [], AT)
     check_new("mine", [refused, refused], AT)
+
+
+def test_search_that_may_not_have_begun_is_left_to_its_driver() -> None:
+    check_new("mine", [job("FAILED", exit_code=1)], AT)
 
 
 def test_ids_are_those_of_no_other_job() -> None:

@@ -1,0 +1,56 @@
+"""Ray Tune, made to outlive a process that was killed for lack of memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+
+NO_MEMORY = "its node ran low on memory"
+AMOUNTS = re.compile(r"was (?P<amounts>[\d.]+ ?\w+ used / [\d.]+ ?\w+ limit)")
+FAILURE = "Failure #"
+
+
+@contextmanager
+def every_death_survived() -> Iterator[None]:
+    """Let Tune take every error of Ray's own for the death of an actor, which it starts again.
+
+    Ray's memory monitor kills the largest processes of a node before the kernel would. What is
+    raised then is neither a RayActorError nor a RayTaskError, and Tune (2.60) ends the whole run.
+    """
+    as_tune_does = RayActorManager._actor_task_failed
+
+    def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(exception, RayTaskError):
+            exception = _death(exception)
+        as_tune_does(manager, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = failed
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = as_tune_does
+
+
+def short_of_memory(trial: Any) -> str:
+    """Return why a Tune trial died last if that was lack of memory; "" if it was not.
+
+    Tune keeps what happened to a trial as text alone, the last of it at the end of a file.
+    """
+    file = trial.error_file
+    last = Path(file).read_text().rpartition(FAILURE)[2] if file and Path(file).exists() else ""
+    return next((line for line in last.splitlines() if line.startswith(NO_MEMORY)), "")
+
+
+def _death(error: RayError) -> RayActorError:
+    if isinstance(error, RayActorError):
+        return error
+    if not isinstance(error, OutOfMemoryError):
+        return RayActorError(error_msg=str(error))
+    amounts = AMOUNTS.search(str(error))
+    return RayActorError(error_msg=NO_MEMORY + (f": {amounts['amounts']}" if amounts else ""))
