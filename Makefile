@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SPEC ?= sinusoid
 
+# Tests in several processes at once; tests/conftest.py says which ones stay together.
+SEVERAL := --numprocesses auto --maxprocesses 4 --dist loadgroup
+
 # Real data for the tests, where a folder of them lies beside the checkout.
 BESIDE := $(wildcard ../shared/data)
 ifneq ($(BESIDE),)
@@ -17,7 +20,7 @@ search: $(INSTALLED)
 	$(BIN)/metasweep search $(SPEC)
 
 test: $(INSTALLED) lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SEVERAL)
 
 # Every recipe as a compiled program: minutes of compiling.
 test-exhaustive: $(INSTALLED)

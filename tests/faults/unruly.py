@@ -22,7 +22,7 @@ CALLS = 20
 """Meta-batches before the trouble begins."""
 
 RAISES, NAN, EXITS, NO_MEMORY, RANDOM, HANGS, HUNGRY = range(7)
-EATEN = 1_500_000_000
+EATEN = 2_000_000_000
 """Bytes that an episode takes for a moment, once, where it is HUNGRY."""
 
 
