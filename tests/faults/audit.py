@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -142,8 +143,9 @@ def _expected(table: pd.DataFrame, config: Config, trial: FrozenTrial) -> list[t
     at = dict(zip(seen["index"], seen["episodes_seen"], strict=True))
     rows: list[tuple[Any, ...]] = [("train", at.get(i), i, config.seed) for i in range(count)]
     ranked = problem.rung_episodes
-    # Sealed as a whole, and before the study hears of it.
-    judged = set(trial.intermediate_values)
+    # Sealed as a whole, and before the study hears of it. A trial that diverges or that memory does
+    # not hold reports NaN, wherever that happens.
+    judged = {rung for rung, value in trial.intermediate_values.items() if not math.isnan(value)}
     judged |= set(table.loc[table["split"] == "rung", "episodes_seen"])
     for rung in config.rungs:
         if state == "COMPLETE" or rung in judged:
