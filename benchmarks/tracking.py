@@ -10,7 +10,8 @@ least 30 times the callback.
 
 `--leaderboard` measures the leaderboard of a large search instead
 (`benchmarks.tracking_leaderboard`), `--share` what recording takes of a real Omniglot trial's time
-(`benchmarks.tracking_share`).
+(`benchmarks.tracking_share`), `--away` how much longer a trial takes while the store is slow or
+away (`benchmarks.tracking_away`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ from importlib import metadata
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from benchmarks import process, report, tracking_leaderboard, tracking_share, tracking_trials
+from benchmarks import (
+    process,
+    report,
+    tracking_away,
+    tracking_leaderboard,
+    tracking_share,
+    tracking_trials,
+)
 from benchmarks.tracking_stores import STORES, offered, store
 from benchmarks.tracking_trials import Recorded
 from search.tracking import Tracker
@@ -145,11 +153,15 @@ def main() -> None:
     parser.add_argument("--store", action="append", choices=STORES, help="may be repeated")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument(
-        "--episodes", type=int, help="of a trial's training; default: 8000, with --share 960"
+        "--episodes",
+        type=int,
+        help="of a trial's training; default: 8000, with --share 960, with --away 80000",
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="for each of the slow ways")
     parser.add_argument("--share", action="store_true", help="of a trial's time, instead")
     parser.add_argument("--leaderboard", action="store_true", help="of 1,000 trials, instead")
+    parser.add_argument("--away", action="store_true", help="a store that is away, instead")
+    parser.add_argument("--rounds", type=int, default=5, help="of --away")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     # Otherwise the servers would outlive this process when it is told to end.
@@ -160,6 +172,10 @@ def main() -> None:
         if arguments.leaderboard:
             header = tracking_leaderboard.HEADER
             lines = tracking_leaderboard.measure(places)
+        elif arguments.away:
+            header = tracking_away.HEADER
+            counts = arguments.episodes or 80_000, arguments.rounds
+            lines = tracking_away.measure(Path(folder), *counts)
         elif arguments.share:
             header = tracking_share.HEADER
             lines = tracking_share.measure(places, arguments.episodes or 960)

@@ -71,7 +71,7 @@ def _trained(folder: Path, training_episodes: int) -> tuple[TrialFolder, Config,
     )
     trial = TrialFolder(folder)
     began = time.perf_counter()
-    for progress in run_job(config, distribution, trial, _publish_nothing):
+    for progress in run_job(config, distribution, trial, _publish_nothing, by="benchmark"):
         print(f"{progress.phase} at {progress.episodes} episodes", end="\r", file=sys.stderr)
     if progress.phase != "final":
         raise RuntimeError(f"the trial ended as {progress.phase}: {progress.reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from search.config import Config
 
@@ -79,10 +79,6 @@ class Progress:
     def ended(self) -> bool:
         """Whether nothing follows."""
         return self.phase in ENDS
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values as a dictionary."""
-        return asdict(self)
 
     def to_json(self) -> str:
         """Return the values as one string; it may hold NaN."""

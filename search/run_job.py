@@ -145,7 +145,7 @@ def summaries(report: Report) -> dict[str, float]:
 
 def _json(progress: Progress) -> dict[str, Any]:
     """Return a progress as strict JSON values: a value that is not finite is left out."""
-    fields = progress.to_dict()
+    fields = asdict(progress)
     if not math.isfinite(progress.value):
         del fields["value"]
     return fields

@@ -23,7 +23,6 @@ class Proxy:
     """An HTTP proxy in front of one server, which a test makes fail; begins by passing on.
 
     url: its own address, which stays the same.
-    seen: the requests so far as (method, path), those that were answered with an error, too.
     """
 
     def __init__(self, target: str):
@@ -33,12 +32,6 @@ class Proxy:
         self._server: _Server | None = None
         self._port = free_port()
         self.url = f"http://{LOOPBACK}:{self._port}"
-        self.seen: list[tuple[str, str]] = []
-
-    @property
-    def requests(self) -> int:
-        """How many requests have reached the proxy."""
-        return len(self.seen)
 
     def pass_on(self) -> None:
         """Hand every request to the server."""
@@ -60,7 +53,6 @@ class Proxy:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request as the test wants it."""
-        self.seen.append((handler.command, handler.path))
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         if self._error is not None:
             _send(handler, self._error, {"Content-Type": "text/plain"}, b"made to fail by a test")

@@ -1,4 +1,4 @@
-"""Real servers on loopback for tests and benchmarks: PostgreSQL, MLflow, and a proxy that fails.
+"""Real servers on loopback for tests and benchmarks: PostgreSQL and MLflow.
 
 Whatever these functions start is ended with their `with` block, by its own process id.
 """
@@ -21,17 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.cli import clean_environment, free_port, page, session_members, wait_until
-from tests.http_proxy import LOOPBACK, Proxy, proxy
-
-__all__ = [
-    "MlflowServer",
-    "Postgres",
-    "Proxy",
-    "mlflow_server",
-    "postgres",
-    "postgres_binaries",
-    "proxy",
-]
+from tests.http_proxy import LOOPBACK
 
 POSTGRES_USER = "metasweep"
 UP_SECONDS = 120
