@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -26,6 +28,9 @@ from search.plain_text import first_line
 Value = TypeVar("Value")
 
 CONNECT_SECONDS = 10
+SILENT_SECONDS = 30.0
+"""After which it is said that a database takes its time, which no time-out of a driver notices."""
+
 STAYS_WRONG = ("no such table", "no such column", "syntax error", "readonly database")
 """What SQLite calls an operational error although no waiting helps."""
 
@@ -170,7 +175,8 @@ class StudyDatabase:
             try:
                 result = done() if done is not None and began is not None else None
                 if result is None:
-                    result = call()
+                    with self._silence_told():
+                        result = call()
             except AwayError as error:
                 now = self._patience.clock()
                 if began is None:
@@ -187,6 +193,18 @@ class StudyDatabase:
                     away = self._patience.clock() - began
                     log.warning("study: %s is back after %.0f s", self.shown, away)
                 return result
+
+    @contextmanager
+    def _silence_told(self) -> Iterator[None]:
+        """Say once if the block takes long: a server that is stopped neither answers nor fails."""
+        text = "study: %s has not answered for %.0f s; it is waited for"
+        timer = threading.Timer(SILENT_SECONDS, log.warning, (text, self.shown, SILENT_SECONDS))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _warn(self, error: AwayError) -> None:
         log.warning(

@@ -83,6 +83,21 @@ class Postgres:
         self.stop(crash=crash)
         self.start()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the server and all that serve a connection, which stays open, during a block."""
+        assert self._process is not None
+        leader = self._process.pid
+        children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+        pids = [leader, *map(int, children)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def create_database(self, name: str) -> str:
         """Create an empty database; return its URL."""
         import psycopg

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from search import study_database
 from search.errors import UserError
 from search.study import CONFIG, Halving, SearchStudy
 from search.study_database import Patience
+from tests.cli import wait_until
 from tests.servers import Postgres, postgres
 
 pytestmark = pytest.mark.cluster
@@ -69,6 +71,24 @@ def test_a_server_that_is_down_is_waited_for(
         (trial,) = study.trials()
     assert (trial.state.name, trial.value) == ("COMPLETE", 0.5)
     assert trial.intermediate_values == {RUNG: 0.5}
+
+
+def test_a_server_that_does_not_answer_is_told_of(
+    server: Postgres, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_database, "SILENT_SECONDS", 0.2)
+    with opened(server.create_database("frozen")) as study, caplog.at_level(logging.WARNING):
+        first = begin(study)
+        with server.frozen():
+            reporting = threading.Thread(target=study.report, args=(first, RUNG, 0.5))
+            reporting.start()
+            wait_until(lambda: bool(caplog.records), 20, "a warning")
+        reporting.join(20)
+        assert not reporting.is_alive()
+        assert study.intermediate_values(first) == {RUNG: 0.5}
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "***@127.0.0.1" in told
+    assert "has not answered for 0 s; it is waited for" in told
 
 
 def test_restarts_neither_lose_nor_double_a_trial(server: Postgres) -> None:
