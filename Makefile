@@ -28,7 +28,7 @@ test-exhaustive: $(INSTALLED)
 
 # The whole table of faults, with its full counts and times.
 test-faults: $(INSTALLED)
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest $(SEVERAL) -m faults
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -24,11 +24,11 @@ from search.conductor import Conductor, Nothing
 from search.jobs import Job, Progress
 from search.node import Expected
 from search.ray_cluster import largest_memory_gb
+from search.ray_repair import every_death_survived, short_of_memory
 from search.room import Resources, Room
 from search.run_job import HUNG, NO_MEMORY
 from search.silence import Silence, Standstill
 from search.trainable import JOB, PROGRESS, SHARED, WANTED, TrialActor
-from search.tune_repair import every_death_survived, short_of_memory
 from search.user_code import own_path
 
 MOST_RESTARTS = 100

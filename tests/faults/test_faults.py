@@ -26,8 +26,8 @@ def _rows(full: bool) -> list[object]:
 
 
 def _marks(fault: Fault) -> list[pytest.MarkDecorator]:
-    needed = {pytest.mark.cluster: fault.postgres, pytest.mark.ray_start: fault.cluster}
-    return [mark for mark, needs in needed.items() if needs]
+    needed = [(pytest.mark.cluster, fault.postgres), (pytest.mark.ray_start, fault.cluster)]
+    return [mark for mark, needs in needed if needs]
 
 
 @pytest.mark.timeout(600)
