@@ -12,6 +12,7 @@ from rich.markup import escape
 from episodes.errors import DataError
 from search.commands.cluster import status, stop
 from search.commands.doctor import doctor
+from search.commands.episode import draw
 from search.commands.evaluate import evaluate_checkpoint
 from search.commands.export import export_best
 from search.commands.leaderboard import leaderboard
@@ -52,6 +53,7 @@ for name, command, panel in (
     ("evaluate", evaluate_checkpoint, USE),
     ("ui", ui, LOOK),
     ("list", list_parts, LOOK),
+    ("episode", draw, LOOK),
     ("doctor", doctor, LOOK),
 ):
     app.command(name, rich_help_panel=panel)(command)

@@ -11,9 +11,16 @@ from search.errors import UserError
 
 def write_output(path: Path, text: str) -> None:
     """Write a whole file, or none. Raises UserError where there may be no such file."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file, as `write_output` does."""
+    if path.is_dir():
+        raise UserError(f"--output: {path}: is a folder; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
+        write_atomically(path, content)
     except OSError as error:
         if is_full(error):
             raise

@@ -31,14 +31,18 @@ def ready_made_names() -> list[str]:
     )
 
 
+def is_file(source: str | Path) -> bool:
+    """Whether a source is a file, and not the name of a ready-made search."""
+    return isinstance(source, Path) or "/" in source or source.endswith(SUFFIXES)
+
+
 def read_source(source: str | Path) -> dict[str, Any]:
     """Return the raw mapping of a YAML file, or of the ready-made search of that name.
 
     A `Path`, and a text with a folder or a YAML suffix in it, is a file; anything else is a name.
     Raises UserError when there is no such thing, or it is not a mapping.
     """
-    is_file = isinstance(source, Path) or "/" in source or source.endswith(SUFFIXES)
-    text = _read(Path(source)) if is_file else _read_ready_made(str(source))
+    text = _read(Path(source)) if is_file(source) else _read_ready_made(str(source))
     content = parse_yaml(text, str(source))
     if not isinstance(content, dict):
         raise UserError(f"{source}: holds no mapping of keys to values, such as `name: my-search`")

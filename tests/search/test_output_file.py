@@ -17,7 +17,7 @@ def test_folders_are_made_and_a_file_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"--output: {tmp_path}: cannot be written: Is a directory"):
+    with pytest.raises(UserError, match=f"--output: {tmp_path}: is a folder; name a file"):
         write_output(tmp_path, "text")
 
 

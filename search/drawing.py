@@ -1,0 +1,128 @@
+"""Pictures of one episode: what a learner sees of it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from episodes.episode import Episodes, Examples, Kind
+
+INCH_PER_IMAGE, LEAST_INCHES, MOST_INCHES = 0.7, 2.5, 12.0
+GAP = 2
+"""Pixels between images."""
+
+PARTS = ("support", "query")
+COLORS = {"support": ("tab:red", "o"), "query": ("tab:blue", ".")}
+
+
+def draw_episode(episode: Episodes, kind: Kind, title: str) -> Figure:
+    """Draw the support and the query set of one episode side by side.
+
+    episode: a batch of one. Images (channels of 1 or 3) are laid out with a row for each label;
+    other inputs are drawn as points, over their first feature where they have several.
+    Raises ValueError for a batch of another size.
+    """
+    if len(episode) != 1:
+        raise ValueError(f"one episode is drawn, not {len(episode)}")
+    images = episode.support.inputs.dim() == 5 and episode.support.inputs.shape[2] in (1, 3)
+    if images and kind == "classification":
+        figure = _draw_images(episode)
+    elif kind == "classification":
+        figure = _draw_points(episode)
+    else:
+        figure = _draw_curve(episode)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _draw_images(episode: Episodes) -> Figure:
+    grids = [_grid(examples) for examples in (episode.support, episode.query)]
+    rows, columns = len(grids[0]), [max(map(len, grid)) for grid in grids]
+    figure = Figure(
+        figsize=(_inches(sum(columns) + 2), _inches(rows + 1)), layout="constrained", dpi=150
+    )
+    axes = figure.subplots(1, 2, width_ratios=columns)
+    for part, grid, ax in zip(PARTS, grids, axes, strict=True):
+        height = grid[0][0].shape[0] + GAP
+        ax.imshow(_mosaic(grid), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+        ax.set_title(part, fontsize=9)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        for side in ax.spines.values():
+            side.set_visible(False)
+        if part == "support":
+            ax.set_yticks([height * (row + 0.5) for row in range(rows)])
+            labels = [f"{label}: class {id}" for label, id in enumerate(episode.classes[0])]
+            ax.set_yticklabels(labels, fontsize=7)
+            ax.tick_params(length=0)
+    return figure
+
+
+def _grid(examples: Examples) -> list[list[np.ndarray]]:
+    """Return the images of each label, as (height, width, channels) in [0, 1]."""
+    labels = examples.targets[0].tolist()
+    pixels = examples.inputs[0].movedim(1, -1).float().clamp(0, 1).cpu().numpy()
+    rows: list[list[np.ndarray]] = [[] for _ in range(max(labels) + 1)]
+    for label, image in zip(labels, pixels, strict=True):
+        rows[label].append(image)
+    return rows
+
+
+def _mosaic(grid: list[list[np.ndarray]]) -> np.ndarray:
+    height, width, channels = grid[0][0].shape
+    columns = max(map(len, grid))
+    whole = np.ones(((height + GAP) * len(grid), (width + GAP) * columns, channels))
+    for row, images in enumerate(grid):
+        for column, image in enumerate(images):
+            top, left = row * (height + GAP), column * (width + GAP)
+            whole[top : top + height, left : left + width] = image
+    return whole[..., 0] if channels == 1 else whole
+
+
+def _draw_points(episode: Episodes) -> Figure:
+    figure, axes = _two_panels()
+    for part, examples, ax in zip(PARTS, (episode.support, episode.query), axes, strict=True):
+        flat = examples.inputs[0].flatten(1).float().cpu().numpy()
+        second = flat[:, 1] if flat.shape[1] > 1 else np.zeros(len(flat))
+        labels = examples.targets[0].cpu().numpy()
+        for label, id in enumerate(episode.classes[0].tolist()):
+            at = labels == label
+            ax.scatter(flat[at, 0], second[at], s=14, label=f"{label}: class {id}")
+        ax.set_title(part, fontsize=9)
+        ax.set_xlabel("first feature" if flat.shape[1] > 1 else "input")
+        ax.set_ylabel("second feature" if flat.shape[1] > 1 else "")
+    axes[0].legend(fontsize=7)
+    return figure
+
+
+def _draw_curve(episode: Episodes) -> Figure:
+    """Draw each dimension of the target over the input, support and query in one panel."""
+    targets = episode.support.targets.shape[-1]
+    figure = Figure(figsize=(6.0, 3.0 * min(targets, 4)), layout="constrained", dpi=150)
+    several = math.prod(episode.support.inputs.shape[2:]) > 1
+    for dimension in range(min(targets, 4)):
+        ax = figure.add_subplot(min(targets, 4), 1, dimension + 1)
+        for part, examples in zip(PARTS, (episode.support, episode.query), strict=True):
+            x = examples.inputs[0].flatten(1)[:, 0].float().cpu().numpy()
+            y = examples.targets[0, :, dimension].float().cpu().numpy()
+            color, marker = COLORS[part]
+            ax.plot(x, y, marker, color=color, markersize=5, label=part)
+        ax.set_xlabel("first feature" if several else "input")
+        ax.set_ylabel("target" if targets == 1 else f"target {dimension}")
+        ax.legend(fontsize=7)
+    return figure
+
+
+def _two_panels() -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(8.0, 3.5), layout="constrained", dpi=150)
+    return figure, list(figure.subplots(1, 2, sharex=True, sharey=True))
+
+
+def _inches(images: int) -> float:
+    return min(max(images * INCH_PER_IMAGE, LEAST_INCHES), MOST_INCHES)

@@ -1,0 +1,88 @@
+"""`metasweep episode` and the pictures that it draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from episodes import load
+from episodes.episode import Episodes, Examples
+from search.drawing import draw_episode
+from tests.cli import call
+
+
+def test_the_picture_of_an_episode_of_images(data_folder: Path, tmp_path: Path) -> None:
+    data = f"--data={data_folder}"
+    done = call("episode", "omniglot", "--index=3", data, "-o", "a/3.png", folder=tmp_path)
+    assert done.code == 0, done.output
+    assert done.output == (
+        "a/3.png: omniglot-5way-1shot, meta-train, seed 0, episode 3; 5 support and 25 query "
+        "examples\n"
+    )
+    with Image.open(tmp_path / "a" / "3.png") as image:
+        assert image.format == "PNG"
+        drawn = np.asarray(image.convert("L"))
+    # Six black images with white strokes in each of five rows.
+    assert (drawn < 10).mean() > 0.2
+    assert (drawn > 245).mean() > 0.2
+    same = call("episode", "omniglot", "--index=3", data, "-o", "b.png", folder=tmp_path)
+    other = call("episode", "omniglot", "--index=4", data, "-o", "c.png", folder=tmp_path)
+    assert same.code == other.code == 0
+    contents = [(tmp_path / name).read_bytes() for name in ("a/3.png", "b.png", "c.png")]
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_a_search_names_its_problem(tmp_path: Path) -> None:
+    done = call("episode", "sinusoid", "--split=test", "--shots=7", "-o", "s.png", folder=tmp_path)
+    assert "s.png: sinusoid-7shot, meta-test, seed 0, episode 0; 7 support and 10 query" in (
+        done.output
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "{name: mine, problem: {task: sinusoid, shots: 3, query_shots: 4}, algorithms: [maml], "
+        "networks: [mlp], budget: {trials: 1, episodes: 10}}"
+    )
+    done = call("episode", "mine.yaml", folder=tmp_path)
+    assert "episode.png: sinusoid-3shot, meta-train" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["omniglott"], "TASK: 'omniglott': unknown task: did you mean omniglot?"),
+        (["omniglot", "--ways=1"], "ways: 1 must be a whole number, at least 2"),
+        (["sinusoid", "--ways=5"], "ways: 5 has no meaning for the regression task sinusoid"),
+        (["omniglot", "--class-split=lakee"], "did you mean lake?"),
+        (["sinusoid", "-o", "."], "--output: .: is a folder; name a file"),
+    ],
+)
+def test_mistakes_are_named(arguments: list[str], complaint: str, tmp_path: Path) -> None:
+    done = call("episode", *arguments, folder=tmp_path)
+    assert done.code == 2
+    assert complaint in done.errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def axes_of(inputs: torch.Tensor, targets: torch.Tensor, kind: str, classes: int) -> int:
+    examples = Examples(inputs, targets)
+    ids = torch.arange(classes)[None]
+    episode = Episodes(examples, examples, ids, torch.zeros(1, dtype=torch.int64))
+    figure = draw_episode(episode, kind, "title")  # type: ignore[arg-type]
+    figure.draw_without_rendering()
+    return len(figure.axes)
+
+
+def test_vectors_and_several_targets_are_drawn() -> None:
+    labels = torch.tensor([[0, 1, 0, 1]])
+    assert axes_of(torch.rand(1, 4, 3), labels, "classification", 2) == 2
+    assert axes_of(torch.rand(1, 4, 3), torch.rand(1, 4, 2), "regression", 0) == 2
+    assert axes_of(torch.rand(1, 4, 3, 8, 8), labels, "classification", 2) == 2
+
+
+def test_only_one_episode_is_drawn() -> None:
+    episodes = load("sinusoid", shots=2, query_shots=2).sample("train", 0, range(2))
+    with pytest.raises(ValueError, match="one episode is drawn, not 2"):
+        draw_episode(episodes, "regression", "")
