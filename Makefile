@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SPEC ?= sinusoid
 
-# Tests in several processes at once; tests/conftest.py says which ones stay together.
-SEVERAL := --numprocesses auto --maxprocesses 4 --dist loadgroup
+# Tests in several processes at once; tests/several.py says which ones stay together.
+SEVERAL := --numprocesses auto --maxprocesses 4
 
 # Real data for the tests, where a folder of them lies beside the checkout.
 BESIDE := $(wildcard ../shared/data)

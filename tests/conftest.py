@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.servers import postgres_binaries
+from tests.several import Together
 
 torch.set_num_threads(1)
 
@@ -25,20 +27,9 @@ def data_folder() -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what runs in one process when there are several: the tests of a file, which share things.
-
-    Faults, which take long and share nothing, go one by one. What starts clusters stays together:
-    of two that start at once on one machine, one may find its ports taken.
-    """
-    for item in items:
-        if item.get_closest_marker("ray_start"):
-            group = "ray_start"
-        elif item.path.name == "test_faults.py":
-            group = item.nodeid
-        else:
-            group = str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Hand out tests to several processes, where there are several."""
+    return Together(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

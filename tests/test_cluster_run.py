@@ -19,8 +19,6 @@ RAY = (str(Path(sys.executable).with_name("ray")),)
 # As DESIGN.md asks of every cluster. It also makes the test independent of ~/.ray/auth_token.
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}
 
-pytestmark = pytest.mark.ray_start
-
 
 class Cluster(NamedTuple):
     address: str

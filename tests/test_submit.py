@@ -89,7 +89,7 @@ class Cluster:
         return list(json.loads(text))
 
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.ray_start]
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")

@@ -17,21 +17,19 @@ class Fault:
     run: raises PermissionError where this machine does not allow it.
     short: whether `make test` runs it, shortened; the whole table has it in any case.
     postgres: whether it needs PostgreSQL's server.
-    cluster: whether it starts one with `ray start`.
     """
 
     run: Callable[[Setting], Audit]
     short: bool = True
     postgres: bool = False
-    cluster: bool = False
 
 
 FAULTS = {
     "driver-killed": Fault(processes.driver_killed),
     "trial-killed": Fault(processes.trial_killed),
-    "worker-killed": Fault(nodes.worker_killed, short=False, postgres=True, cluster=True),
-    "worker-killed-in-network": Fault(nodes.worker_killed_in_network, postgres=True, cluster=True),
-    "head-gone": Fault(nodes.head_gone, postgres=True, cluster=True),
+    "worker-killed": Fault(nodes.worker_killed, short=False, postgres=True),
+    "worker-killed-in-network": Fault(nodes.worker_killed_in_network, postgres=True),
+    "head-gone": Fault(nodes.head_gone, postgres=True),
     "mlflow-down": Fault(stores.mlflow_down),
     "mlflow-slow": Fault(stores.mlflow_slow, short=False),
     "mlflow-broken": Fault(stores.mlflow_broken, short=False),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.setting import Setting
-from tests.faults.table import FAULTS, Fault
+from tests.faults.table import FAULTS
 
 # mlflow 3.17 maps its tables in a way that SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings(
@@ -19,15 +19,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 def _rows(full: bool) -> list[object]:
     return [
-        pytest.param(name, id=name, marks=_marks(fault))
+        pytest.param(name, id=name, marks=[pytest.mark.cluster] if fault.postgres else [])
         for name, fault in FAULTS.items()
         if full or fault.short
     ]
-
-
-def _marks(fault: Fault) -> list[pytest.MarkDecorator]:
-    needed = [(pytest.mark.cluster, fault.postgres), (pytest.mark.ray_start, fault.cluster)]
-    return [mark for mark, needs in needed if needs]
 
 
 @pytest.mark.timeout(600)
