@@ -13,8 +13,10 @@ from episodes.errors import DataError
 if TYPE_CHECKING:
     from episodes.archives import Archive, DataFile
     from episodes.episode import Kind, TaskDistribution
+    from episodes.harmonic import Harmonic
     from episodes.omniglot import Omniglot
     from episodes.sinusoid import Sinusoid
+    from episodes.sinusoid_line import SinusoidLine
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,18 @@ def _load_sinusoid(*, shots: int, query_shots: int, **_: object) -> Sinusoid:
     return Sinusoid(shots, query_shots)
 
 
+def _load_harmonic(*, shots: int, query_shots: int, **_: object) -> Harmonic:
+    from episodes.harmonic import Harmonic
+
+    return Harmonic(shots, query_shots)
+
+
+def _load_sinusoid_line(*, shots: int, query_shots: int, **_: object) -> SinusoidLine:
+    from episodes.sinusoid_line import SinusoidLine
+
+    return SinusoidLine(shots, query_shots)
+
+
 def _load_omniglot(
     *, ways: int, shots: int, query_shots: int, split: str, data: str | Path | None
 ) -> Omniglot:
@@ -118,6 +132,18 @@ TASKS: dict[str, Task] = {
             "regression of sine curves with random amplitude and phase (Finn et al. 2017)",
             "regression",
             _load_sinusoid,
+        ),
+        Task(
+            "harmonic",
+            "regression of sums of two sine waves around random places (Lacoste et al. 2018)",
+            "regression",
+            _load_harmonic,
+        ),
+        Task(
+            "sinusoid-line",
+            "regression of sine curves and lines, with noise (Finn et al. 2018)",
+            "regression",
+            _load_sinusoid_line,
         ),
         Task(
             "omniglot",

@@ -20,7 +20,7 @@ def wanted(**changes):
     ("arguments", "message"),
     [
         (wanted(task="omniglott"), r"'omniglott' is unknown.*did you mean omniglot\?"),
-        (wanted(task="x"), "known are sinusoid, omniglot$"),
+        (wanted(task="x"), "known are sinusoid, harmonic, sinusoid-line, omniglot$"),
         (wanted(shots=0), "shots: 0 must be a whole number, at least 1"),
         (wanted(query_shots="15"), "query_shots: '15' must be a whole number"),
         (wanted(ways=None), "ways: missing; omniglot needs"),
@@ -67,11 +67,31 @@ def values(episodes: Episodes) -> list[torch.Tensor]:
     ]
 
 
-@pytest.fixture(params=["sinusoid", "omniglot"])
+@pytest.fixture(params=["sinusoid", "harmonic", "sinusoid-line", "omniglot"])
 def distribution(request):
     if request.param == "omniglot":
         return request.getfixturevalue("omniglot")
-    return load("sinusoid", shots=10, query_shots=13)
+    return load(request.param, shots=10, query_shots=13)
+
+
+@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if not task.needs_data])
+def test_examples_do_not_depend_on_how_many_there_are(task):
+    few = load(task, shots=1, query_shots=1).sample("train", 0, range(3))
+    many = load(task, shots=10, query_shots=15).sample("train", 0, range(3))
+    assert torch.equal(few.support.inputs, many.support.inputs[:, :1])
+    assert torch.equal(few.support.targets, many.support.targets[:, :1])
+
+
+@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if not task.needs_data])
+def test_streams_share_no_function(task):
+    distribution = load(task, shots=5, query_shots=5)
+    targets = [
+        tuple(episode.flatten().tolist())
+        for split in ("train", "validation", "test")
+        for seed in (0, 1)
+        for episode in distribution.sample(split, seed, range(300)).support.targets
+    ]
+    assert len(set(targets)) == 6 * 300
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
