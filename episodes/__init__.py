@@ -1,6 +1,7 @@
 """What to learn from: few-shot episodes, each a function of (split, seed, index) alone."""
 
 from episodes.errors import DataError
+from episodes.options import Option
 from episodes.registry import TASKS, Task, data_report, load
 
-__all__ = ["TASKS", "DataError", "Task", "data_report", "load"]
+__all__ = ["TASKS", "DataError", "Option", "Task", "data_report", "load"]
