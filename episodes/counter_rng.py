@@ -80,16 +80,16 @@ def normals(uniforms: np.ndarray) -> np.ndarray:
     return radius * np.cos(2 * np.pi * uniforms[..., 1::2])
 
 
-def choose(uniforms: np.ndarray, n: int) -> np.ndarray:
+def choose(uniforms: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     """Pick k of n without replacement for each row; every ordered pick is equally likely.
 
-    uniforms: (T, k) numbers in [0, 1), with k at most n.
+    uniforms: (T, k) numbers in [0, 1), with k at most n. n: one number, or (T,) whole numbers.
     Returns (T, k) int64, distinct within a row. The i-th number names one of the n - i values not
     picked so far; counting those below the earlier picks turns its rank into the value itself.
     """
     rows, k = uniforms.shape
-    if k > n:
-        raise ValueError(f"cannot choose {k} of {n} without replacement")
+    if np.any(np.asarray(n) < k):
+        raise ValueError(f"cannot choose {k} of {np.min(n)} without replacement")
     picks = np.empty((rows, k), dtype=np.int64)
     for i in range(k):
         rank = (uniforms[:, i] * (n - i)).astype(np.int64)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from episodes.arrays.options import OPTIONS as ARRAYS_OPTIONS
 from episodes.errors import DataError
 from episodes.options import Option, complete
 
 if TYPE_CHECKING:
     from episodes.archives import Archive, DataFile
+    from episodes.arrays.distribution import Arrays
     from episodes.episode import Kind, TaskDistribution
     from episodes.harmonic import Harmonic
     from episodes.omniglot import Omniglot
@@ -143,6 +145,19 @@ def _noise(default: float) -> Option:
     return Option("noise", "number", what, default, least=0)
 
 
+def _load_arrays(
+    *,
+    ways: int | None,
+    shots: int,
+    query_shots: int,
+    options: Mapping[str, Any],
+    **_: object,
+) -> Arrays:
+    from episodes.arrays.distribution import load_arrays
+
+    return load_arrays(ways, shots, query_shots, options)
+
+
 def _load_omniglot(
     *, ways: int, shots: int, query_shots: int, split: str, data: str | Path | None
 ) -> Omniglot:
@@ -179,6 +194,13 @@ TASKS: dict[str, Task] = {
             "regression",
             _load_sinusoid_line,
             options=(_noise(0.3),),
+        ),
+        Task(
+            "arrays",
+            "regression or classification of your own rows: an npz, parquet or CSV file",
+            "regression",
+            _load_arrays,
+            options=ARRAYS_OPTIONS,
         ),
         Task(
             "omniglot",

