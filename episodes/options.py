@@ -60,6 +60,8 @@ class Option:
             return "required"
         if self.default is None:
             return ""
+        if isinstance(self.default, float):
+            return f"default {self.default:g}"
         shown = str(self.default).lower() if isinstance(self.default, bool) else self.default
         return f"default {shown}"
 
@@ -83,7 +85,9 @@ def complete(task: str, declared: Sequence[Option], given: Mapping[str, Any]) ->
     values, problems = {}, []
     for name, value in given.items():
         if name not in known:
-            problems.append(f"options.{name}: {task} has no such option: {_right(name, known)}")
+            problems.append(
+                f"options.{name[:60]}: {task} has no such option: {_right(name, known)}"
+            )
             continue
         try:
             values[name] = _checked(known[name], value)

@@ -32,10 +32,6 @@ def file_digest(path: Path) -> str:
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"options.file: {path}: must end in one of {', '.join(SUFFIXES)}")
-    if not path.exists():
-        raise DataError(
-            f"options.file: {path}: no such file; a relative path starts at the current folder"
-        )
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")() if path.suffix == ".csv" else None
     lines = 1
@@ -46,8 +42,7 @@ def file_digest(path: Path) -> str:
                 if decoder is not None:
                     decoder.decode(block)
                     lines += block.count(b"\n")
-            if not file.tell():
-                raise DataError(f"{path}: is empty; it must hold a row for every example")
+            size = file.tell()
             if decoder is not None:
                 decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
@@ -55,8 +50,15 @@ def file_digest(path: Path) -> str:
         raise DataError(
             f"{path}: line {lines}: is not UTF-8 ({error.reason}); save it in that encoding"
         ) from None
-    except OSError as error:
-        raise DataError(f"options.file: {path}: cannot be read: {error.strerror}") from None
+    except FileNotFoundError:
+        raise DataError(
+            f"options.file: {path}: no such file; a relative path starts at the current folder"
+        ) from None
+    except (OSError, ValueError) as error:  # a path may hold what no path can
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"options.file: {path}: cannot be read: {reason}") from None
+    if not size:
+        raise DataError(f"{path}: is empty; it must hold a row for every example")
     return digest.hexdigest()
 
 
@@ -150,7 +152,7 @@ def _schema(path: Path) -> pyarrow.Schema:
     try:
         if path.suffix == ".parquet":
             return pyarrow.parquet.read_schema(path)
-        with pyarrow.csv.open_csv(path) as reader:
+        with pyarrow.csv.open_csv(path, read_options=_one_by_one()) as reader:
             return reader.schema
     except (pyarrow.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
@@ -166,13 +168,20 @@ def _read_table(path: Path, names: Sequence[str]) -> pyarrow.Table:
             with pyarrow.parquet.ParquetFile(path) as file:
                 return file.read(columns=list(names))
         options = pyarrow.csv.ConvertOptions(include_columns=list(names), strings_can_be_null=True)
-        return pyarrow.csv.read_csv(path, convert_options=options)
+        return pyarrow.csv.read_csv(path, _one_by_one(), convert_options=options)
     except (pyarrow.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
 
 
+def _one_by_one() -> Any:
+    """Read blocks in order: only so does an error always say which line it is about."""
+    import pyarrow.csv
+
+    return pyarrow.csv.ReadOptions(use_threads=False)
+
+
 def _unreadable(path: Path, error: Exception) -> DataError:
-    first = next(iter(str(error).splitlines()), type(error).__name__)
+    first = next(iter(str(error).splitlines()), type(error).__name__).replace("Row #", "line ")
     return DataError(f"{path}: is no {path.suffix[1:]} file that can be read: {first[:300]}")
 
 

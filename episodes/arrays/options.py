@@ -16,7 +16,7 @@ OPTIONS = (
     Option("target", "names", "the column of the target, or several numbers", required=True),
     Option("features", "names", "the columns of the inputs; left out, all the others"),
     Option("task", "text", "the column that says which task a row belongs to"),
-    Option("window", "whole number", "rows of a task in a row that make one example", least=1),
+    Option("window", "whole number", "consecutive rows of a task that make one example", least=1),
     Option(
         "splits",
         "path",

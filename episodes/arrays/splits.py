@@ -90,7 +90,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"options.splits: {path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise DataError(f"{path}: must be a mapping with the keys {', '.join(SPLITS)}")

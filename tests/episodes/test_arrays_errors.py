@@ -149,6 +149,8 @@ def test_inputs_that_cannot_be_joined(tmp_path: Path) -> None:
 def test_files_that_are_no_such_files(tmp_path: Path) -> None:
     absent = tmp_path / "absent.npz"
     assert refusal(absent, **CURVES).startswith(f"options.file: {absent}: no such file; a relative")
+    assert "cannot be read: " in refusal(tmp_path / ("a" * 300 + ".npz"), **CURVES)
+    assert "cannot be read: embedded null byte" in refusal(tmp_path / "a\0.npz", **CURVES)
     other = tmp_path / "a.xlsx"
     assert "must end in one of .npz, .parquet, .csv" in refusal(other, **CURVES)
     folder = tmp_path / "folder.csv"
@@ -177,7 +179,7 @@ def test_csv_files_that_cannot_be_meant(tmp_path: Path) -> None:
     assert refusal(file, **CURVES).startswith(f"{file}: holds no rows; it must hold one for every")
     file.write_text("unit,x,y\n1,2\n")
     said = refusal(file, **CURVES)
-    assert said.startswith(f"{file}: is no csv file that can be read: CSV parse error: Expected 3")
+    assert said.startswith(f"{file}: is no csv file that can be read: CSV parse error: line 2")
     file.write_text("unit;x;y\n1;2;3\n")
     assert refusal(file, **CURVES).endswith("'unit;x;y'; columns are separated by commas")
     file.write_text("unit,y,y\n1,2,3\n")

@@ -84,6 +84,22 @@ def test_examples_do_not_depend_on_how_many_there_are(task):
     assert torch.equal(few.support.targets, many.support.targets[:, :1])
 
 
+@pytest.mark.parametrize(
+    ("task", "digest", "inputs", "targets"),
+    [
+        ("sinusoid", "b9f2ba3a3de4d337", [0.0463257, -0.1894420], [1.6790887, 0.8989828]),
+        ("harmonic", "1cd846f87be4c7ed", [-3.5572999, -0.2684590], [-0.1186438, 0.3804842]),
+        ("sinusoid-line", "4260aaff08f04031", [-2.6628919, -0.6344793], [-0.6143979, 0.2703730]),
+    ],
+)
+def test_episodes_are_what_they_always_were(task, digest, inputs, targets):
+    distribution = load(task, shots=1, query_shots=1)
+    episodes = distribution.sample("test", 7, range(3, 5))
+    assert distribution.digest == digest
+    np.testing.assert_allclose(episodes.support.inputs.flatten(), inputs, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(episodes.query.targets.flatten(), targets, rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("task", GENERATED)
 def test_streams_share_no_function(task):
     distribution = load(task, shots=5, query_shots=5)

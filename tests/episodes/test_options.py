@@ -101,6 +101,30 @@ def test_an_option_that_changes_the_data_changes_the_digest(task):
     assert abs(drawn[0] - drawn[1]).mean() > 1
 
 
-def test_the_option_kind_decides_the_kind_of_problem():
-    task = TASKS["sinusoid"]
-    assert task.kind_of({"kind": "classification"}) == "regression"
+@pytest.mark.parametrize(
+    ("option", "expected", "usual"),
+    [
+        (DECLARED[0], "a number, at least 0 and at most 2", "default 0.5"),
+        (DECLARED[1], "a whole number, at least 1", ""),
+        (DECLARED[2], "true or false", "default true"),
+        (DECLARED[3], "one of regression, classification", "default regression"),
+        (DECLARED[4], "a name, or a list of distinct ones such as [x1, x2]", ""),
+        (DECLARED[5], "the path of a file", "required"),
+        (Option("n", "number", "", 0.0), "a number", "default 0"),
+    ],
+)
+def test_an_option_says_what_it_takes_and_what_is_usual(option, expected, usual):
+    assert (option.expected, option.usual) == (expected, usual)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "kind"),
+    [
+        ("arrays", {}, "regression"),
+        ("arrays", {"kind": "classification"}, "classification"),
+        ("arrays", {"kind": ["x"]}, "regression"),
+        ("sinusoid", {"kind": "classification"}, "regression"),
+    ],
+)
+def test_an_option_named_kind_decides_the_kind_of_problem(task, given, kind):
+    assert TASKS[task].kind_of(given) == kind
