@@ -9,8 +9,8 @@ from episodes.digest import json_digest
 from episodes.episode import Episodes, Kind, Split
 from episodes.functions import between, episodes_of
 
-# Lacoste et al. 2018, "Uncertainty in multitask transfer learning", arXiv:1806.07528. These are the
-# ranges of its experiment on harmonics, as Torchmeta's `Harmonic` has them, too.
+# Lacoste et al. 2018, "Uncertainty in multitask transfer learning", arXiv:1806.07528, on harmonics,
+# with the ranges that Torchmeta's `Harmonic` takes from it.
 FREQUENCY = (5.0, 7.0)
 PHASE = (0.0, 2 * float(np.pi))
 CENTER = (-4.0, 4.0)

@@ -26,8 +26,8 @@ class SinusoidLine:
     """Functions y = amplitude * sin(x - phase) or y = slope * x + intercept, as likely as not.
 
     Every parameter and input is drawn uniformly. Normal noise belongs to the data of a task, which
-    are drawn first and parted into support and query afterwards, as in the paper: so query targets
-    have it, too, and no learner's mean squared error is below noise**2 (0.09).
+    are drawn first and parted into support and query afterwards, as Torchmeta does: so query
+    targets have it, too, and no learner's mean squared error is below noise**2 (0.09).
 
     inputs and targets are (T, N, 1) float32, N being `shots` for support and `query_shots` for
     query. The three splits are separate streams of functions. Random numbers are equal on every
