@@ -1,6 +1,8 @@
 """What to learn from: few-shot episodes, each a function of (split, seed, index) alone."""
 
 from episodes.errors import DataError
+from episodes.loader import EpisodeLoader
+from episodes.options import Option
 from episodes.registry import TASKS, Task, data_report, load
 
-__all__ = ["TASKS", "DataError", "Task", "data_report", "load"]
+__all__ = ["TASKS", "DataError", "EpisodeLoader", "Option", "Task", "data_report", "load"]

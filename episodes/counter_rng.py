@@ -66,16 +66,30 @@ def uniforms(key: Key, indices: np.ndarray, count: int) -> np.ndarray:
     return words.reshape(len(index), 4 * block.size)[:, :count] * 2.0**-32
 
 
-def choose(uniforms: np.ndarray, n: int) -> np.ndarray:
+def normals(uniforms: np.ndarray) -> np.ndarray:
+    """Turn pairs of uniform numbers into standard normal ones.
+
+    uniforms: (..., 2 n) numbers in [0, 1), multiples of 2**-32.
+    Returns (..., n) float64; number i depends on the uniform numbers 2 i and 2 i + 1 alone, and is
+    at most 6.7 from 0. Equal on every machine, but for the last bit of the C library's functions.
+
+    The cosine half of Box and Muller 1958, "A note on the generation of random normal deviates",
+    doi:10.1214/aoms/1177706645. Its sine half would need an even n, for a saving nobody would see.
+    """
+    radius = np.sqrt(-2 * np.log1p(-uniforms[..., 0::2]))  # 1 - u is never 0
+    return radius * np.cos(2 * np.pi * uniforms[..., 1::2])
+
+
+def choose(uniforms: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     """Pick k of n without replacement for each row; every ordered pick is equally likely.
 
-    uniforms: (T, k) numbers in [0, 1), with k at most n.
+    uniforms: (T, k) numbers in [0, 1), with k at most n. n: one number, or (T,) whole numbers.
     Returns (T, k) int64, distinct within a row. The i-th number names one of the n - i values not
     picked so far; counting those below the earlier picks turns its rank into the value itself.
     """
     rows, k = uniforms.shape
-    if k > n:
-        raise ValueError(f"cannot choose {k} of {n} without replacement")
+    if np.any(np.asarray(n) < k):
+        raise ValueError(f"cannot choose {k} of {np.min(n)} without replacement")
     picks = np.empty((rows, k), dtype=np.int64)
     for i in range(k):
         rank = (uniforms[:, i] * (n - i)).astype(np.int64)

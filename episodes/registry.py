@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from episodes.arrays.options import OPTIONS as ARRAYS_OPTIONS
 from episodes.errors import DataError
+from episodes.options import Option, complete
 
 if TYPE_CHECKING:
     from episodes.archives import Archive, DataFile
+    from episodes.arrays.distribution import Arrays
     from episodes.episode import Kind, TaskDistribution
+    from episodes.harmonic import Harmonic
     from episodes.omniglot import Omniglot
     from episodes.sinusoid import Sinusoid
+    from episodes.sinusoid_line import SinusoidLine
+
+KINDS = ("regression", "classification")
 
 
 @dataclass(frozen=True)
 class Task:
     """One task distribution that `load` knows by name.
 
-    load: called with the checked keyword arguments of `episodes.load`, task left out.
+    kind: the kind of problem; where there is an option `kind`, that decides, and this its default.
+    load: called with the checked keyword arguments of `episodes.load`, task left out; `options` is
+        among them where the task declares some, as a complete mapping.
     splits: names of its class splits, the default first; empty where there is only one.
     archives: returns the files it reads; None for a task that is generated.
     images: whether an example has the shape (channels, height, width).
+    options: what else may be chosen. What changes the data must change `TaskDistribution.digest`:
+        that, and not the options, tells problems apart, so that a file may move.
     """
 
     name: str
@@ -34,11 +45,21 @@ class Task:
     splits: tuple[str, ...] = ()
     archives: Callable[[], Sequence[Archive]] | None = None
     images: bool = False
+    options: tuple[Option, ...] = ()
 
     @property
     def needs_data(self) -> bool:
         """Whether it reads files, which are downloaded unless a data folder is named."""
         return self.archives is not None
+
+    def complete(self, options: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return options checked and with defaults, as JSON values; see `options.complete`."""
+        return complete(self.name, self.options, options or {})
+
+    def kind_of(self, options: Mapping[str, Any]) -> Kind:
+        """Return the kind of problem that options, complete or as given, make of it."""
+        chosen = [options.get(option.name) for option in self.options if option.name == "kind"]
+        return chosen[0] if chosen and chosen[0] in KINDS else self.kind
 
 
 def load(
@@ -49,6 +70,7 @@ def load(
     query_shots: int,
     split: str | None = None,
     data: str | Path | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> TaskDistribution:
     """Load a task distribution by name.
 
@@ -56,14 +78,17 @@ def load(
     shots, query_shots: examples of each class, or of each function, to adapt on and to judge by.
     split: name of the class split; None for the task's default.
     data: folder that holds the archives; None for METASWEEP_DATA, else they are downloaded.
+    options: values of the task's own options, by name (`TASKS[task].options`).
     Raises DataError for a wrong argument, and when data are missing, damaged or too small.
     """
     entry = _find(task)
     _at_least(1, "shots", shots)
     _at_least(1, "query_shots", query_shots)
-    if entry.kind == "regression" and ways is not None:
+    values = entry.complete(options)
+    kind = entry.kind_of(values)
+    if kind == "regression" and ways is not None:
         raise DataError(f"ways: {ways} has no meaning for the regression task {task}; leave it out")
-    if entry.kind == "classification":
+    if kind == "classification":
         if ways is None:
             raise DataError(
                 f"ways: missing; {task} needs the number of classes in an episode, such as 5"
@@ -75,7 +100,10 @@ def load(
         known = f"one of {', '.join(entry.splits)}" if entry.splits else "left out"
         nearest = _nearest(split, entry.splits)
         raise DataError(f"split: {task} has no split {split!r}; it may be {known}{nearest}")
-    return entry.load(ways=ways, shots=shots, query_shots=query_shots, split=split, data=data)
+    arguments = {"ways": ways, "shots": shots, "query_shots": query_shots, "split": split}
+    # A task without options need not know of them.
+    extra = {"options": values} if entry.options else {}
+    return entry.load(**arguments, data=data, **extra)
 
 
 def data_report(data: str | Path | None = None) -> list[DataFile]:
@@ -94,6 +122,40 @@ def _load_sinusoid(*, shots: int, query_shots: int, **_: object) -> Sinusoid:
     from episodes.sinusoid import Sinusoid
 
     return Sinusoid(shots, query_shots)
+
+
+def _load_harmonic(
+    *, shots: int, query_shots: int, options: Mapping[str, Any], **_: object
+) -> Harmonic:
+    from episodes.harmonic import Harmonic
+
+    return Harmonic(shots, query_shots, options["noise"])
+
+
+def _load_sinusoid_line(
+    *, shots: int, query_shots: int, options: Mapping[str, Any], **_: object
+) -> SinusoidLine:
+    from episodes.sinusoid_line import SinusoidLine
+
+    return SinusoidLine(shots, query_shots, options["noise"])
+
+
+def _noise(default: float) -> Option:
+    what = "standard deviation of the normal noise on all targets, query included"
+    return Option("noise", "number", what, default, least=0)
+
+
+def _load_arrays(
+    *,
+    ways: int | None,
+    shots: int,
+    query_shots: int,
+    options: Mapping[str, Any],
+    **_: object,
+) -> Arrays:
+    from episodes.arrays.distribution import load_arrays
+
+    return load_arrays(ways, shots, query_shots, options)
 
 
 def _load_omniglot(
@@ -118,6 +180,27 @@ TASKS: dict[str, Task] = {
             "regression of sine curves with random amplitude and phase (Finn et al. 2017)",
             "regression",
             _load_sinusoid,
+        ),
+        Task(
+            "harmonic",
+            "regression of sums of two sine waves around random places (Lacoste et al. 2018)",
+            "regression",
+            _load_harmonic,
+            options=(_noise(0.0),),
+        ),
+        Task(
+            "sinusoid-line",
+            "regression of sine curves and lines, with noise (Finn et al. 2018)",
+            "regression",
+            _load_sinusoid_line,
+            options=(_noise(0.3),),
+        ),
+        Task(
+            "arrays",
+            "regression or classification of your own rows: an npz, parquet or CSV file",
+            "regression",
+            _load_arrays,
+            options=ARRAYS_OPTIONS,
         ),
         Task(
             "omniglot",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from episodes.counter_rng import stream_key, uniforms
 from episodes.digest import json_digest
-from episodes.episode import Episodes, Examples, Kind, Split
+from episodes.episode import Episodes, Kind, Split
+from episodes.functions import between, episodes_of
 
 # Finn et al. 2017, "Model-agnostic meta-learning", section 5.1: a task is y = a sin(x - p).
 AMPLITUDE = (0.1, 5.0)
@@ -40,23 +40,8 @@ class Sinusoid:
         key = stream_key(self.name, split, seed)
         draws = uniforms(key, index, 2 + self.shots + self.query_shots)
         # The curve comes first, so that it is the same for every number of examples.
-        amplitude = _between(draws[:, 0:1], AMPLITUDE)
-        phase = _between(draws[:, 1:2], PHASE)
-        x = _between(draws[:, 2:], INPUT)
+        amplitude = between(draws[:, 0:1], AMPLITUDE)
+        phase = between(draws[:, 1:2], PHASE)
+        x = between(draws[:, 2:], INPUT)
         y = amplitude * np.sin(x - phase)
-        return Episodes(
-            support=_examples(x[:, : self.shots], y[:, : self.shots]),
-            query=_examples(x[:, self.shots :], y[:, self.shots :]),
-            classes=torch.empty((len(index), 0), dtype=torch.int64),
-            index=torch.from_numpy(index),
-        )
-
-
-def _between(draws: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    low, high = bounds
-    return low + (high - low) * draws
-
-
-def _examples(x: np.ndarray, y: np.ndarray) -> Examples:
-    inputs, targets = (torch.from_numpy(a.astype(np.float32))[..., None] for a in (x, y))
-    return Examples(inputs, targets)
+        return episodes_of(x, y, self.shots, index)

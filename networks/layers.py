@@ -28,12 +28,25 @@ GROUPS = 8
 Pair = int | tuple[int, int]
 """One number for height and width, or one for each."""
 
+SINE_FREQUENCY = 10.0
+
+
+def sine(inputs: Tensor) -> Tensor:
+    """sin(10 x), as of Sitzmann et al. 2020, arXiv:2006.09661, section 3.2.
+
+    There the frequency is 30, for inputs in [-1, 1]; here inputs are a few times larger. It is for
+    one hidden layer: of two, the second gets values so far apart that it only makes noise of them.
+    """
+    return torch.sin(SINE_FREQUENCY * inputs)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": F.leaky_relu,
     "tanh": torch.tanh,
     "silu": F.silu,
     "gelu": F.gelu,
+    "sine": sine,
 }
 
 

@@ -33,6 +33,7 @@ class Problem:
 
     split: name of the class split ("vinyals", "lake"); None where a task has only one.
     data_digest: digest of the data, filled in when the data are loaded.
+    options: the task's own, complete. What they change of the data is in `data_digest`.
     evaluation_seed: seed of the fixed meta-validation and meta-test episodes.
     rung_episodes, ranking_episodes: meta-validation episodes at the rungs, and for ranking.
     test_episodes: meta-test episodes.
@@ -50,6 +51,7 @@ class Problem:
     rung_episodes: int = 200
     ranking_episodes: int = 600
     test_episodes: int = 1000
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -64,8 +66,8 @@ class Problem:
 
     @property
     def hash(self) -> str:
-        """Digest of everything above."""
-        return digest(asdict(self))
+        """Digest of everything above but the options: a file that moves holds the same data."""
+        return digest({key: value for key, value in asdict(self).items() if key != "options"})
 
     @property
     def metric(self) -> Metric:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from episodes import TASKS
+from episodes import TASKS, DataError, Task
 from search import extensions
 from search.config import (
     LARGEST_SEED,
@@ -111,11 +111,23 @@ def complete_config(path: Path, content: Mapping[str, Any]) -> Config:
     extensions.resolve_field(f"{path}: network", "network", config.network)
     algorithm, network = ALGORITHM_SPACES[config.algorithm], NETWORK_SPACES[config.network]
     kind, task = config.problem.kind, TASKS[config.problem.task]
-    if kind != task.kind:
-        raise UserError(f"{path}: problem.kind: {kind!r}: {task.name} is {task.kind}")
+    options = _complete_options(path, task, config.problem.options)
+    if kind != task.kind_of(options):
+        right = task.kind_of(options)
+        raise UserError(f"{path}: problem.kind: {kind!r}: {task.name} is {right}")
     settings = _complete(path, "settings", config.settings, network, kind, {})
     hyper = _complete(path, "hyper", config.hyper, algorithm, kind, settings)
-    return Config.from_dict({**config.to_dict(), "hyper": hyper, "settings": settings})
+    values = config.to_dict()
+    values["problem"]["options"] = options
+    return Config.from_dict({**values, "hyper": hyper, "settings": settings})
+
+
+def _complete_options(path: Path, task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return task.complete(options)
+    except DataError as error:
+        lines = [f"{path}: problem.{line}" for line in str(error).splitlines()]
+        raise UserError("\n".join(lines)) from None
 
 
 def _complete(

@@ -32,6 +32,7 @@ def distribution_of(problem: Problem, data: str | None) -> TaskDistribution:
             query_shots=problem.query_shots,
             split=problem.split,
             data=data,
+            options=problem.options,
         )
     if own:
         check_episodes(problem, distribution)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from episodes import Task
+from episodes import Option, Task
 from spaces.extension import AlgorithmExtension, NetworkExtension
 from spaces.outer import OUTER_ADAM
 from spaces.parameter import Choice, Fixed, Float, Int
@@ -37,6 +37,9 @@ def task_problem(task: Task) -> str | None:
         return f"kind: {task.kind!r}: must be one of {', '.join(KINDS)}"
     if not callable(task.load):
         return f"load: {task.load!r}: must be a function that returns a TaskDistribution"
+    for option in task.options:
+        if not isinstance(option, Option) or not option.name.isidentifier():
+            return f"options: {option!r}: must be an episodes.Option, its name as in Python"
     return None
 
 

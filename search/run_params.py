@@ -9,6 +9,8 @@ from typing import Any
 from search.config import Config
 from search.flatten import flatten
 
+OPTIONS = "problem/options/"
+
 
 def to_params(config: Config) -> dict[str, str]:
     """Return the full configuration as flat strings.
@@ -24,7 +26,13 @@ def to_params(config: Config) -> dict[str, str]:
 
 def from_params(params: Mapping[str, str]) -> Config:
     """Read what `to_params` wrote. Raises KeyError or TypeError on anything else."""
-    tree: dict[str, Any] = {"problem": {}, "hyper": {}, "settings": {}, "formulation": {}}
+    options: dict[str, Any] = {}
+    tree: dict[str, Any] = {
+        "problem": {"options": options},
+        "hyper": {},
+        "settings": {},
+        "formulation": {},
+    }
     owners = {
         params["algorithm"]: tree["hyper"],
         params["network"]: tree["settings"],
@@ -33,7 +41,9 @@ def from_params(params: Mapping[str, str]) -> Config:
     }
     for key, text in params.items():
         owner, slash, name = key.partition("/")
-        if slash:
+        if key.startswith(OPTIONS):
+            options[key.removeprefix(OPTIONS)] = _decode(text)
+        elif slash:
             owners[owner][name] = _decode(text)
         else:
             tree[key] = _decode(text)

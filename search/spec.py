@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from episodes import TASKS, Task
+from episodes import TASKS, DataError, Task
 from search import spec_errors
 from search.config import Problem
 from search.errors import UserError
@@ -32,6 +32,7 @@ from spaces.errors import SpaceError, nearest
 from spaces.networks import IMAGE_NETWORKS
 from spaces.parameter import Parameter, parse
 from spaces.search_space import SearchSpace
+from spaces.space import Kind
 
 MOST_OPTIONS = 1_000
 
@@ -69,6 +70,11 @@ class Spec(Section):
         return self
 
     @property
+    def options(self) -> dict[str, Any]:
+        """The task's options with their defaults, and paths absolute."""
+        return self._task.complete(self.problem.options)
+
+    @property
     def first_rung(self) -> int:
         """Training episodes at the first rung."""
         budget = self.budget
@@ -89,7 +95,7 @@ class Spec(Section):
         problem, evaluation = self.problem, self.problem.evaluation
         return Problem(
             task=problem.task,
-            kind=self._task.kind,
+            kind=self._kind,
             shots=problem.shots,
             query_shots=problem.query_shots,
             ways=problem.ways,
@@ -100,12 +106,13 @@ class Spec(Section):
             rung_episodes=evaluation.rung_episodes,
             ranking_episodes=evaluation.ranking_episodes,
             test_episodes=evaluation.test_episodes,
+            options=self.options,
         )
 
     def search_space(self) -> SearchSpace:
         """Return what trials are drawn from."""
         overrides = {name: parse(value) for name, value in self.space.items()}
-        return SearchSpace(self.algorithms, self.networks, self._task.kind, overrides)
+        return SearchSpace(self.algorithms, self.networks, self._kind, overrides)
 
     def resolved(self) -> dict[str, Any]:
         """Return the specification as JSON values, with every default and the whole space in it.
@@ -114,6 +121,7 @@ class Spec(Section):
         """
         content = self.model_dump(mode="json")
         content["problem"]["split"] = self._split
+        content["problem"]["options"] = self.options
         content["budget"]["first_rung"] = self.first_rung
         parameters = self.search_space().parameters
         content["space"] = {name: value.to_yaml() for name, value in parameters.items()}
@@ -126,17 +134,25 @@ class Spec(Section):
         return TASKS[self.problem.task]
 
     @property
+    def _kind(self) -> Kind:
+        return self._task.kind_of(self.problem.options)
+
+    @property
     def _split(self) -> str | None:
         return self.problem.split or (self._task.splits[0] if self._task.splits else None)
 
     def _problem_conflicts(self) -> list[str]:
         task, problem = self._task, self.problem
         problems = []
-        if task.kind == "regression" and problem.ways is not None:
+        try:
+            task.complete(problem.options)
+        except DataError as error:
+            problems += [f"problem.{line}" for line in str(error).splitlines()]
+        if self._kind == "regression" and problem.ways is not None:
             problems.append(
                 f"problem.ways: {problem.ways}: {task.name} has no classes; leave it out"
             )
-        if task.kind == "classification" and problem.ways is None:
+        if self._kind == "classification" and problem.ways is None:
             problems.append(
                 f"problem.ways: null: {task.name} needs the classes of an episode, such as 5"
             )
@@ -177,7 +193,7 @@ class Spec(Section):
             except SpaceError as error:
                 problems.append(f"space.{name}: {error}")
         try:
-            SearchSpace(self.algorithms, self.networks, self._task.kind, overrides)
+            SearchSpace(self.algorithms, self.networks, self._kind, overrides)
         except SpaceError as error:
             problems += [f"space.{line}" for line in str(error).splitlines()]
         return problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     PlainValidator,
 )
 
+from episodes import TASKS
 from search import extensions
 from search.config import (
     LARGEST_SEED,
@@ -120,7 +121,10 @@ class EvaluationSpec(Section):
 
 
 class ProblemSpec(Section):
-    """What learners are judged on."""
+    """What learners are judged on.
+
+    options: the task's own, as they are written; `search.spec.Spec.options` has them complete.
+    """
 
     task: TaskName
     shots: Shots
@@ -128,7 +132,14 @@ class ProblemSpec(Section):
     ways: int | None = Field(default=None, ge=2, le=MOST_WAYS)
     split: str | None = None
     transductive: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSpec = EvaluationSpec()
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The options that are paths, by name, as they are written."""
+        declared = {option.name: option.type for option in TASKS[self.task].options}
+        return {name: v for name, v in self.options.items() if declared.get(name) == "path"}
 
 
 class BudgetSpec(Section):

@@ -296,6 +296,13 @@ NOWHERE = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
         (["--set=networks=[my_learners:nothing]"], "networks: 'my_learners:nothing'"),
         (["--storage=store"], "--storage: store: must be an absolute path, on the cluster"),
         (["--data=data"], "--data: data: must be an absolute path, on the cluster"),
+        (
+            [
+                "--set=problem={task: arrays, shots: 1, query_shots: 1, "
+                "options: {file: my.csv, task: unit, target: y}}"
+            ],
+            "problem.options.file: my.csv: must be an absolute path, on the cluster",
+        ),
         (["--tracking-uri=sqlite:///a.db"], "--tracking-uri: sqlite:///a.db: must be an absolute"),
         (["--tracking-uri=http://me:pa55word@host"], "--tracking-uri: http://me:***@host: holds a"),
         (["--set=study_url=postgresql://me:pa55word@db/x"], "study_url: postgresql://me:***@db/x:"),

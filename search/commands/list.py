@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from episodes import Task
 
 WIDE = 140
 SHORT = {
@@ -51,11 +55,22 @@ def list_parts() -> None:
         console.print(f"[bold]{title}[/bold]")
         for name, summary in rows:
             console.print(f"  {name:<22}{escape(summary)}", soft_wrap=True)
+            for line in choices(TASKS[name]) if title == "tasks" else ():
+                console.print(f"[dim]{'':<24}{escape(line)}[/dim]", soft_wrap=True)
         for name, problem in unusable.get(title, {}).items():
             console.print(
                 f"  {name:<22}[red]cannot be used[/red]: {escape(problem)}", soft_wrap=True
             )
     console.print(recipes(wide=console.width >= WIDE))
+
+
+def choices(task: Task) -> Iterator[str]:
+    """Yield what may be chosen about a task, a line each: its splits and its options."""
+    if task.splits:
+        yield f"split: {' or '.join(task.splits)}"
+    for option in task.options:
+        facts = filter(None, (option.expected, option.usual))
+        yield f"options.{option.name}: {option.description} ({'; '.join(facts)})"
 
 
 def recipes(wide: bool) -> Table:

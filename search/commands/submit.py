@@ -31,6 +31,7 @@ from search.errors import UserError
 if TYPE_CHECKING:
     from search.own_code import OwnCode
     from search.ray_jobs import ClusterJob, Jobs
+    from search.spec import Spec
 
 WIDTH = 120
 """Columns of a job's log where nobody watches it on a terminal."""
@@ -93,6 +94,7 @@ def submit(
     loaded = load_spec(spec, given)
     environment = _environment(storage, data, tracking_uri)
     _check_store("study_url", loaded.study_url, "METASWEEP_STUDY_URL")
+    _check_paths(loaded)
     own = own_code(loaded)
     resolved = loaded.resolved()
     jobs = Jobs(resolve_address(address))
@@ -237,6 +239,15 @@ def _environment(
     if tracking_uri is not None:
         environment[TRACKING] = tracking_uri
     return environment
+
+
+def _check_paths(spec: Spec) -> None:
+    """Raise UserError for a path among the task's options that would start at this folder."""
+    for name, path in spec.problem.paths.items():
+        if not Path(path).is_absolute():
+            raise UserError(
+                f"problem.options.{name}: {path}: must be an absolute path, on the cluster"
+            )
 
 
 def _check_store(field: str, uri: str | None, variable: str) -> None:

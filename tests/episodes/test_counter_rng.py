@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from episodes.counter_rng import choose, philox4x32, stream_key, uniforms
+from episodes.counter_rng import choose, normals, philox4x32, stream_key, uniforms
 
 # Known answers of philox 4x32 with 10 rounds in Random123's kat_vectors: counter, key, output.
 KNOWN_ANSWERS = [
@@ -89,6 +89,26 @@ def test_uniforms_fill_the_unit_interval_evenly_and_independently():
     # Neighbours within an episode, and the same place in neighbouring episodes.
     assert_uniform(np.bincount(cells[:, 3] * 16 + cells[:, 4], minlength=256))
     assert_uniform(np.bincount(cells[:-1, 0] * 16 + cells[1:, 0], minlength=256))
+
+
+def test_normals_have_the_moments_and_tails_of_the_normal_distribution():
+    drawn = normals(uniforms(stream_key("stream", "train", 3), np.arange(20_000), 16))
+    assert drawn.shape == (20_000, 8)
+    n = drawn.size
+    # Moments 1 to 4 are 0, 1, 0, 3, of variances 1, 2, 15, 96.
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((drawn**power).mean() - moment) < 5 * np.sqrt(variance / n)
+    within = [(np.abs(drawn) < deviations).mean() for deviations in (1, 2, 3)]
+    np.testing.assert_allclose(within, [0.682689, 0.954500, 0.997300], atol=5 * 0.5 / np.sqrt(n))
+    assert abs((drawn[:, 0] * drawn[:, 1]).mean()) < 5 / np.sqrt(len(drawn))
+
+
+def test_normals_are_finite_at_the_ends_and_each_from_its_own_pair():
+    largest = 1 - 2.0**-32
+    extreme = normals(np.array([0.0, 0.0, largest, 0.0, largest, 0.5, largest, largest]))
+    np.testing.assert_allclose(extreme, [0, 6.6604, -6.6604, 6.6604], atol=1e-4)
+    draws = uniforms((1, 2), np.arange(5), 6)
+    np.testing.assert_array_equal(normals(draws)[:, :2], normals(draws[:, :4]))
 
 
 def test_a_negative_index_is_refused():

@@ -11,6 +11,8 @@ from episodes import TASKS, data_report, load
 from episodes.episode import Episodes
 from episodes.errors import DataError
 
+GENERATED = ["sinusoid", "harmonic", "sinusoid-line"]
+
 
 def wanted(**changes):
     return {"task": "omniglot", "ways": 5, "shots": 1, "query_shots": 15, **changes}
@@ -20,7 +22,7 @@ def wanted(**changes):
     ("arguments", "message"),
     [
         (wanted(task="omniglott"), r"'omniglott' is unknown.*did you mean omniglot\?"),
-        (wanted(task="x"), "known are sinusoid, omniglot$"),
+        (wanted(task="x"), "known are sinusoid, harmonic, sinusoid-line, arrays, omniglot$"),
         (wanted(shots=0), "shots: 0 must be a whole number, at least 1"),
         (wanted(query_shots="15"), "query_shots: '15' must be a whole number"),
         (wanted(ways=None), "ways: missing; omniglot needs"),
@@ -67,11 +69,47 @@ def values(episodes: Episodes) -> list[torch.Tensor]:
     ]
 
 
-@pytest.fixture(params=["sinusoid", "omniglot"])
+@pytest.fixture(params=[*GENERATED, "omniglot"])
 def distribution(request):
     if request.param == "omniglot":
         return request.getfixturevalue("omniglot")
-    return load("sinusoid", shots=10, query_shots=13)
+    return load(request.param, shots=10, query_shots=13)
+
+
+@pytest.mark.parametrize("task", GENERATED)
+def test_examples_do_not_depend_on_how_many_there_are(task):
+    few = load(task, shots=1, query_shots=1).sample("train", 0, range(3))
+    many = load(task, shots=10, query_shots=15).sample("train", 0, range(3))
+    assert torch.equal(few.support.inputs, many.support.inputs[:, :1])
+    assert torch.equal(few.support.targets, many.support.targets[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("task", "digest", "inputs", "targets"),
+    [
+        ("sinusoid", "b9f2ba3a3de4d337", [0.0463257, -0.1894420], [1.6790887, 0.8989828]),
+        ("harmonic", "1cd846f87be4c7ed", [-3.5572999, -0.2684590], [-0.1186438, 0.3804842]),
+        ("sinusoid-line", "4260aaff08f04031", [-2.6628919, -0.6344793], [-0.6143979, 0.2703730]),
+    ],
+)
+def test_episodes_are_what_they_always_were(task, digest, inputs, targets):
+    distribution = load(task, shots=1, query_shots=1)
+    episodes = distribution.sample("test", 7, range(3, 5))
+    assert distribution.digest == digest
+    np.testing.assert_allclose(episodes.support.inputs.flatten(), inputs, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(episodes.query.targets.flatten(), targets, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("task", GENERATED)
+def test_streams_share_no_function(task):
+    distribution = load(task, shots=5, query_shots=5)
+    targets = [
+        tuple(episode.flatten().tolist())
+        for split in ("train", "validation", "test")
+        for seed in (0, 1)
+        for episode in distribution.sample(split, seed, range(300)).support.targets
+    ]
+    assert len(set(targets)) == 6 * 300
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

@@ -23,6 +23,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "silu": F.silu,
     "gelu": F.gelu,
+    "sine": lambda maps: (10 * maps).sin(),
 }
 
 

@@ -44,6 +44,7 @@ MLP: dict[str, Any] = {"width": 5, "depth": 2, "activation": "tanh"}
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp": ("mlp", MLP),
     "mlp-layer": ("mlp", MLP | {"normalization": "layer"}),
+    "mlp-sine": ("mlp", MLP | {"activation": "sine", "depth": 1}),
     "mlp-residual": ("mlp", MLP | {"normalization": "layer", "residual": True, "depth": 3}),
     "conv4": ("conv4", CONV),
     "conv4-average": ("conv4", CONV | {"downsample": "average", "normalization": "group"}),

@@ -1,0 +1,85 @@
+"""docs/tasks.md: its code and commands run, its specification works, its tables are complete."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from episodes import TASKS, load
+from search.spec_source import ready_made_names
+from tests.cli import call
+from tests.command_lines import bash_blocks, command_lines
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "tasks.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METASWEEP_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_code_runs_and_the_specification_reads_what_it_wrote(folder: Path) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks("python"):
+        exec(block, names)
+    assert names["x"].shape == (16, 10, 1)
+    assert names["y_query"].shape == (16, 15, 1)
+    [specification] = blocks("yaml")
+    (folder / "sensors.yaml").write_text(specification)
+    done = call("search", "sensors.yaml", "--dry-run", folder=folder)
+    assert done.code == 0, done.output
+    assert f"file: {folder / 'sensors.csv'}" in done.output
+
+
+def test_commands_work(data_folder: Path, tmp_path: Path) -> None:
+    shown = command_lines(bash_blocks(TEXT))
+    assert len(shown) == 5
+    for arguments in shown:
+        kept = arguments if arguments == ["list"] else [*arguments, "--dry-run"]
+        environment = {"METASWEEP_DATA": str(data_folder)}
+        done = call(*dict.fromkeys(kept), folder=tmp_path, environment=environment)
+        assert done.code == 0, f"metasweep {shlex.join(arguments)}\n{done.output}"
+
+
+def test_every_task_has_a_row_and_a_section_with_its_options() -> None:
+    table, *sections = re.split(r"(?m)^## ", TEXT)
+    rows = re.findall(r"(?m)^\| \[`([\w-]+)`\]\(#([\w-]+)\) \|(.*)$", table)
+    assert [name for name, _, _ in rows] == list(TASKS)
+    listed = [name for _, _, row in rows for name in re.findall(r"`([\w-]+)`", row)]
+    assert sorted(listed) == ready_made_names()
+    headings = {re.sub(r"[^\w -]", "", text.splitlines()[0]): text for text in sections}
+    by_anchor = {heading.lower().replace(" ", "-"): text for heading, text in headings.items()}
+    for name, anchor, _ in rows:
+        section = by_anchor[anchor]
+        options = [option.name for option in TASKS[name].options]
+        cells = re.findall(r"(?m)^\| ((?:`\w+`(?:, )?)+) \|", section)
+        named = [option for cell in cells for option in re.findall(r"`(\w+)`", cell)]
+        assert sorted(named) == sorted(options)
+        assert options or "No options." in section
+
+
+def test_what_stands_for_torchmeta_loads(folder: Path, data_folder: Path) -> None:
+    exec(blocks("python")[0], {})
+    calls = re.findall(r"(?m)^\| .* \| `(load\(.*\))` \|$", TEXT)
+    assert len(calls) == 5
+    for call_ in calls:
+        task = eval(call_, {"load": load, "folder": data_folder})
+        episodes = task.sample("train", 0, range(2))
+        assert torch.isfinite(episodes.query.inputs).all()
+
+
+def test_links_lead_somewhere() -> None:
+    linked = re.findall(r"\]\((?!https?:|#)([^)#]+)", TEXT)
+    assert [path for path in linked if not (ROOT / "docs" / path).exists()] == []
