@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from episodes.errors import DataError
 
@@ -110,6 +111,21 @@ def _omniglot_archives() -> Sequence[Archive]:
     return ARCHIVES
 
 
+def _later(module: str, function: str) -> Callable[..., Any]:
+    """Return a function that imports the real one when it is first called."""
+
+    def call(**arguments: Any) -> Any:
+        return getattr(importlib.import_module(f"episodes.{module}"), function)(**arguments)
+
+    return call
+
+
+def _images(name: str, description: str, module: str, function: str) -> Task:
+    """Return a task of images whose module has a loader and a function `archives`."""
+    load, archives = _later(module, function), _later(module, "archives")
+    return Task(name, description, "classification", load, archives=archives, images=True)
+
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -127,6 +143,30 @@ TASKS: dict[str, Task] = {
             splits=("vinyals", "lake"),
             archives=_omniglot_archives,
             images=True,
+        ),
+        _images(
+            "cifar-fs",
+            "images of CIFAR-100, its classes split at random (Bertinetto et al. 2018)",
+            "cifar100",
+            "load_cifar_fs",
+        ),
+        _images(
+            "cifar-fs-subset",
+            "CIFAR-FS with 100 images a class; a problem of its own",
+            "cifar100",
+            "load_cifar_fs_subset",
+        ),
+        _images(
+            "fc100",
+            "images of CIFAR-100, its classes split by superclass (Oreshkin et al. 2018)",
+            "cifar100",
+            "load_fc100",
+        ),
+        _images(
+            "fc100-subset",
+            "FC100 with 100 images a class; a problem of its own",
+            "cifar100",
+            "load_fc100_subset",
         ),
     )
 }

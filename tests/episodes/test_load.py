@@ -20,7 +20,7 @@ def wanted(**changes):
     ("arguments", "message"),
     [
         (wanted(task="omniglott"), r"'omniglott' is unknown.*did you mean omniglot\?"),
-        (wanted(task="x"), "known are sinusoid, omniglot$"),
+        (wanted(task="x"), "known are sinusoid, omniglot, cifar-fs, "),
         (wanted(shots=0), "shots: 0 must be a whole number, at least 1"),
         (wanted(query_shots="15"), "query_shots: '15' must be a whole number"),
         (wanted(ways=None), "ways: missing; omniglot needs"),
@@ -42,16 +42,26 @@ def test_wrong_arguments_are_named_before_data_are_touched(arguments, message, t
 
 
 def test_the_report_lists_every_file(data_folder, empty_cache):
-    found = data_report(data_folder)
+    found = [file for file in data_report(data_folder) if file.task == "omniglot"]
     assert [file.file for file in found] == ["images_background.zip", "images_evaluation.zip"]
     assert all(file.path and file.path.is_file() for file in found)
     missing = data_report()
-    assert all(file.path is None and file.downloads for file in missing)
-    assert [name for name, task in TASKS.items() if task.needs_data] == ["omniglot"]
+    assert all(file.path is None for file in missing)
+    # What is not fetched comes with advice.
+    assert all(file.downloads != bool(file.advice) for file in missing)
+    needing = {name for name, task in TASKS.items() if task.needs_data}
+    assert {file.task for file in missing} == needing == set(TASKS) - {"sinusoid"}
+
+
+def test_the_report_names_the_file_that_is_there(real, data_folder):
+    real("cifar100")
+    (found,) = [file for file in data_report(data_folder) if file.task == "cifar-fs-subset"]
+    assert found.path == data_folder / "cifar100" / "cifar-fs.zip"
+    assert found.file == "cifar-fs.zip"
 
 
 def test_the_registry_imports_nothing_heavy(start_python):
-    heavy = {"torch", "torchvision", "PIL", "pooch"}
+    heavy = {"torch", "torchvision", "PIL", "requests"}
     process = start_python(f"import episodes, sys; print({heavy} & set(sys.modules))")
     assert process.communicate(timeout=60)[0] == "set()\n"
 
