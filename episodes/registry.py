@@ -168,6 +168,18 @@ TASKS: dict[str, Task] = {
             "cifar100",
             "load_fc100_subset",
         ),
+        _images(
+            "double-mnist",
+            "numbers of two handwritten digits (Sun 2019)",
+            "multi_digit",
+            "load_double_mnist",
+        ),
+        _images(
+            "triple-mnist",
+            "numbers of three handwritten digits (Sun 2019)",
+            "multi_digit",
+            "load_triple_mnist",
+        ),
     )
 }
 
