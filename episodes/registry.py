@@ -180,6 +180,12 @@ TASKS: dict[str, Task] = {
             "multi_digit",
             "load_triple_mnist",
         ),
+        _images(
+            "tiny-imagenet-subset",
+            "25 classes of ImageNet in 64 x 64; a problem of its own",
+            "tiny_imagenet",
+            "load_tiny_imagenet",
+        ),
     )
 }
 
