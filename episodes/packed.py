@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from episodes.archives import Archive, OpenArchive
 from episodes.errors import DataError
@@ -26,6 +26,14 @@ class Packed(Protocol):
 
     def damaged(self, what: str) -> DataError:
         """Say what is wrong with the files, and how to mend it."""
+        ...
+
+
+class Streamed(Packed, Protocol):
+    """Files that are too large to be read at once, too."""
+
+    def streams(self, names: Collection[str]) -> Iterator[tuple[str, IO[bytes]]]:
+        """Yield the names of files, and each open for reading until the next one is asked for."""
         ...
 
 

@@ -186,6 +186,18 @@ TASKS: dict[str, Task] = {
             "tiny_imagenet",
             "load_tiny_imagenet",
         ),
+        _images(
+            "tiered-imagenet",
+            "608 classes of ImageNet in 84 x 84, split by category (Ren et al. 2018)",
+            "tiered_imagenet",
+            "load_tiered_imagenet",
+        ),
+        _images(
+            "cub",
+            "200 species of birds in 84 x 84 (Wah et al. 2011, Hilliard et al. 2018)",
+            "cub",
+            "load_cub",
+        ),
     )
 }
 

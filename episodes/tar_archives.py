@@ -59,14 +59,21 @@ class OpenTar:
 
         Raises DataError if the archive is damaged on the way.
         """
+        for name, stream in self.streams(names):
+            try:
+                content = stream.read()
+            except _BROKEN as error:
+                raise self._broken(error) from error
+            yield name, content
+
+    def streams(self, names: Collection[str]) -> Iterator[tuple[str, IO[bytes]]]:
+        """Yield the names of files, and each open for reading until the next one is asked for."""
         wanted = set(names)
         for member, tar in self._files():
             if member.name in wanted:
-                try:
-                    content = _content(tar, member)
-                except _BROKEN as error:
-                    raise self._broken(error) from error
-                yield member.name, content
+                stream = tar.extractfile(member)
+                assert stream is not None, "a plain file"
+                yield member.name, stream
 
     def damaged(self, what: str) -> DataError:
         """Say what is wrong with this file, and how to get it again."""
@@ -100,11 +107,15 @@ class OpenTar:
 
     def _members(self) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
         try:
-            with _unpacked(self.path) as stream, _open_tar(_InPieces(stream)) as tar:
-                while (member := tar.next()) is not None:
-                    # Without this a tar keeps every member it has passed.
-                    tar.members = []  # type: ignore[attr-defined]
-                    yield member, tar
+            with _unpacked(self.path) as stream:
+                pieces = _InPieces(stream)
+                with _open_tar(pieces) as tar:
+                    while (member := tar.next()) is not None:
+                        # Without this a tar keeps every member it has passed.
+                        tar.members = []  # type: ignore[attr-defined]
+                        pieces.most = member.size
+                        yield member, tar
+                        pieces.most = READ_AT_ONCE
                 self._read_to_the_end(stream)
         except _BROKEN as error:
             raise self._broken(error) from error
@@ -126,18 +137,6 @@ def _open_tar(stream: Any) -> tarfile.TarFile:
     return tarfile.open(fileobj=stream, mode="r:")
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    assert file is not None, "a plain file"
-    pieces = []
-    while piece := file.read(READ_AT_ONCE):
-        pieces.append(piece)
-    content = b"".join(pieces)
-    if len(content) != member.size:
-        raise EOFError(f"member {shown(member.name)} ends too early")
-    return content
-
-
 class _InPieces:
     """A stream that gives no more at once than anyone needs who reads honestly.
 
@@ -146,9 +145,10 @@ class _InPieces:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self.most = READ_AT_ONCE
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= READ_AT_ONCE:
+        if not 0 <= size <= max(self.most, READ_AT_ONCE):
             raise tarfile.ReadError(f"a header of {size} bytes")
         return self._stream.read(size)
 
