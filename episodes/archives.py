@@ -119,7 +119,7 @@ def locate(archive: Archive, data: str | Path | None) -> tuple[Archive, Path]:
         return found
     if given is None and archive.source is not None:
         return archive, _download(archive, archive.source())
-    others = "".join(f"\n(or, with the same data, {a.folder}/{a.file})" for a in archive.instead)
+    others = "".join(f"\n(or {a.folder}/{a.file} instead)" for a in archive.instead)
     otherwise = "\nor leave out --data and METASWEEP_DATA to have it downloaded."
     raise DataError(
         f"{archive.folder}/{archive.file} is missing in the data folder {folder}{others}\n"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -30,6 +31,7 @@ from episodes.cifar100_images import (
 from episodes.class_images import (
     ImageEpisodes,
     StoredPixels,
+    Wanted,
     check_images_per_class,
     check_ways,
 )
@@ -43,51 +45,41 @@ def archives() -> Sequence[Archive]:
     return (ARCHIVE,)
 
 
-def load_cifar_fs(
-    *, ways: int, shots: int, query_shots: int, data: str | Path | None, **_: object
-) -> ImageEpisodes:
+def load_cifar_fs(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     """Open CIFAR-FS: 64, 16 and 20 classes of 600 images.
 
     Raises DataError when the data are missing, damaged, incomplete, or too small for what is asked.
     """
-    return _load("cifar-fs", False, ways, shots, query_shots, data)
+    return _load("cifar-fs", False, Wanted.of(**wanted), data)
 
 
-def load_cifar_fs_subset(
-    *, ways: int, shots: int, query_shots: int, data: str | Path | None, **_: object
-) -> ImageEpisodes:
+def load_cifar_fs_subset(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     """Open the classes of CIFAR-FS with 100 images each, or with what an archive has of them."""
-    return _load("cifar-fs", True, ways, shots, query_shots, data)
+    return _load("cifar-fs", True, Wanted.of(**wanted), data)
 
 
-def load_fc100(
-    *, ways: int, shots: int, query_shots: int, data: str | Path | None, **_: object
-) -> ImageEpisodes:
+def load_fc100(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     """Open FC100: 60, 20 and 20 classes of 600 images, of 12, 4 and 4 superclasses.
 
     Raises DataError when the data are missing, damaged, incomplete, or too small for what is asked.
     """
-    return _load("fc100", False, ways, shots, query_shots, data)
+    return _load("fc100", False, Wanted.of(**wanted), data)
 
 
-def load_fc100_subset(
-    *, ways: int, shots: int, query_shots: int, data: str | Path | None, **_: object
-) -> ImageEpisodes:
+def load_fc100_subset(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     """Open the classes of FC100 with 100 images each, or with what an archive has of them."""
-    return _load("fc100", True, ways, shots, query_shots, data)
+    return _load("fc100", True, Wanted.of(**wanted), data)
 
 
-def _load(
-    splits: str, subset: bool, ways: int, shots: int, query_shots: int, data: str | Path | None
-) -> ImageEpisodes:
+def _load(splits: str, subset: bool, wanted: Wanted, data: str | Path | None) -> ImageEpisodes:
     task = f"{splits}-subset" if subset else splits
     class_split = read_name_split(splits)
     # Before a download.
-    for split, names in class_split.classes.items():
-        check_ways(task, split, len(names), ways)
-    check_images_per_class(task, IMAGES, shots, query_shots)
+    counts = {split: len(names) for split, names in class_split.classes.items()}
+    check_ways(task, counts, wanted)
+    check_images_per_class(task, IMAGES, wanted)
     images, path = load_images(data)
-    chosen = class_split.classes, class_split.digest, ways, shots, query_shots
+    chosen = class_split.classes, class_split.digest, wanted
     if not subset:
         _check_complete(task, images, path)
         return image_episodes(task, images, *chosen)

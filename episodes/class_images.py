@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import asdict, dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from episodes.augmentation import DRAWS, NO_AUGMENTATION, Augmentation, augment
 from episodes.counter_rng import Key, choose, stream_key, uniforms
 from episodes.digest import json_digest
 from episodes.episode import SPLITS, Episodes, Examples, Kind, Split
@@ -42,12 +45,14 @@ class ClassImages:
     first: (K,) int64, the row of each class's first image; its other images follow.
     counts: (K,) int64, images of each class; they may differ.
     gather: returns the images of rows.
+    turns: (K,) int64, by how many quarters of a turn the images of a class are to be rotated.
     """
 
     names: tuple[str, ...]
     first: np.ndarray
     counts: np.ndarray
     gather: Gather
+    turns: np.ndarray
 
 
 def class_images(
@@ -66,7 +71,48 @@ def class_images(
         np.array([first[name] for name in chosen], dtype=np.int64),
         np.array([counts[name] for name in chosen], dtype=np.int64),
         gather,
+        np.zeros(len(chosen), dtype=np.int64),
     )
+
+
+def _with_rotations(images: ClassImages) -> ClassImages:
+    """Return four classes for each, one for each direction that its images are turned to."""
+    turns = np.tile(np.arange(4), len(images.names))
+    names = (
+        f"{name}, turned {90 * turn}" if turn else name
+        for name in images.names
+        for turn in range(4)
+    )
+    return ClassImages(
+        tuple(names), images.first.repeat(4), images.counts.repeat(4), images.gather, turns
+    )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user asks of the episodes of a data set.
+
+    ways, shots, query_shots: as for `episodes.load`.
+    augmentation: of the images of meta-train.
+    """
+
+    ways: int
+    shots: int
+    query_shots: int
+    augmentation: Augmentation = NO_AUGMENTATION
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        ways: int,
+        shots: int,
+        query_shots: int,
+        options: Mapping[str, Any] | None = None,
+        **_: object,
+    ) -> Wanted:
+        """Read the arguments that a loader is called with, `data` left out."""
+        return cls(ways, shots, query_shots, Augmentation.of(options or {}))
 
 
 class ImageEpisodes:
@@ -86,27 +132,44 @@ class ImageEpisodes:
         input_shape: Shape,
         splits: Mapping[Split, ClassImages],
         digest: str,
-        ways: int,
-        shots: int,
-        query_shots: int,
+        wanted: Wanted,
     ) -> None:
         """Raise DataError when two splits share a class, or have too few classes or images.
 
         digest: of the images and of the class split.
         """
+        augmentation = wanted.augmentation
         check_disjoint(name, {split: images.names for split, images in splits.items()})
-        for split, images in splits.items():
-            check_ways(name, split, len(images.names), ways)
-            _check_images(name, images, shots, query_shots)
+        check_ways(name, {split: len(images.names) for split, images in splits.items()}, wanted)
+        for images in splits.values():
+            smallest = int(images.counts.argmin())
+            which = f"class {images.names[smallest]!r}"
+            check_images_per_class(name, int(images.counts[smallest]), wanted, which)
+        augmentation.check(input_shape)
+        if augmentation.rotations:
+            splits = {**splits, "train": _with_rotations(splits["train"])}
         self.name = name
         self.input_shape: tuple[int, ...] = input_shape
-        self.outputs = ways
-        self.shots = shots
-        self.query_shots = query_shots
+        self.outputs = wanted.ways
+        self.shots = wanted.shots
+        self.query_shots = wanted.query_shots
         self.class_counts = {split: len(images.names) for split, images in splits.items()}
         self.train_classes: int | None = self.class_counts["train"]
-        self.digest = digest
+        # What meta-train is made of belongs to the data, so that it makes another problem.
+        self.digest = json_digest([digest, asdict(augmentation)]) if augmentation else digest
+        self.device = torch.device("cpu")
+        self._augmentation = augmentation
         self._splits = splits
+
+    def sampling_on(self, device: torch.device) -> ImageEpisodes:
+        """Return the same episodes with their examples on a device.
+
+        Pixels are sent there as bytes, four times fewer than as numbers, and are converted and
+        augmented there. Classes and indices stay on the CPU.
+        """
+        moved = copy(self)
+        moved.device = device
+        return moved
 
     def class_names(self, split: Split) -> tuple[str, ...]:
         """Return the names of a split's classes: class id k is the k-th of them."""
@@ -120,10 +183,17 @@ class ImageEpisodes:
         per_class = self.shots + self.query_shots
         classes, picks = draw_classes(key, index, images.counts, self.outputs, per_class)
         rows = images.first[classes][:, :, None] + picks
-        support, query = rows[:, :, : self.shots], rows[:, :, self.shots :]
+        shape = rows.shape
+        pixels = images.gather(rows.ravel()).to(self.device).to(torch.float32).div_(255)
+        if split == "train" and self._augmentation:
+            key = stream_key(f"{self.name}/augmentation", split, seed)
+            draws = uniforms(key, index, DRAWS * shape[1] * per_class).reshape(-1, DRAWS)
+            turns = images.turns[classes][:, :, None].repeat(per_class, axis=2).ravel()
+            pixels = augment(pixels, self._augmentation, draws, turns)
+        pixels = pixels.view(*shape, *self.input_shape)
         return Episodes(
-            support=examples(images.gather(support.ravel()), support.shape),
-            query=examples(images.gather(query.ravel()), query.shape),
+            support=_examples(pixels[:, :, : self.shots]),
+            query=_examples(pixels[:, :, self.shots :]),
             classes=torch.from_numpy(classes),
             index=torch.from_numpy(index),
         )
@@ -152,10 +222,14 @@ def examples(pixels: Tensor, shape: tuple[int, ...]) -> Examples:
     pixels: (T * ways * k, channels, height, width) uint8, in the order of episodes and labels.
     shape: (T, ways, k).
     """
-    episodes, ways, k = shape
-    inputs = pixels.to(torch.float32).div_(255).view(episodes, ways * k, *pixels.shape[1:])
-    labels = torch.arange(ways).repeat_interleave(k).repeat(episodes, 1)
-    return Examples(inputs, labels)
+    return _examples(pixels.to(torch.float32).div_(255).view(*shape, *pixels.shape[1:]))
+
+
+def _examples(pixels: Tensor) -> Examples:
+    """Return (T, ways, k, channels, height, width) images as the examples of episodes."""
+    episodes, ways, k = pixels.shape[:3]
+    labels = torch.arange(ways, device=pixels.device).repeat_interleave(k).repeat(episodes, 1)
+    return Examples(pixels.flatten(1, 2), labels)
 
 
 def split_digest(classes: Mapping[Split, Sequence[str]]) -> str:
@@ -174,27 +248,21 @@ def check_disjoint(name: str, classes: Mapping[Split, Sequence[str]]) -> None:
             )
 
 
-def check_ways(name: str, split: Split, classes: int, ways: int) -> None:
+def check_ways(name: str, classes: Mapping[Split, int], wanted: Wanted) -> None:
     """Raise DataError when episodes ask for more classes than a split has."""
-    if ways > classes:
-        raise DataError(
-            f"ways {ways} is more than the {classes} classes of {split} in {name}: "
-            f"ways may be at most {classes}"
-        )
+    for split, count in classes.items():
+        if wanted.ways > count:
+            raise DataError(
+                f"ways {wanted.ways} is more than the {count} classes of {split} in {name}: "
+                f"ways may be at most {count}"
+            )
 
 
-def check_images_per_class(
-    name: str, least: int, shots: int, query_shots: int, which: str = "a class"
-) -> None:
+def check_images_per_class(name: str, least: int, wanted: Wanted, which: str = "a class") -> None:
     """Raise DataError when episodes ask for more images of a class than there are."""
+    shots, query_shots = wanted.shots, wanted.query_shots
     if shots + query_shots > least:
         raise DataError(
             f"{name} has {least} images of {which}; shots {shots} + query_shots {query_shots} = "
             f"{shots + query_shots} asks for more: shots + query_shots may be at most {least}"
         )
-
-
-def _check_images(name: str, images: ClassImages, shots: int, query_shots: int) -> None:
-    smallest = int(images.counts.argmin())
-    which = f"class {images.names[smallest]!r}"
-    check_images_per_class(name, int(images.counts[smallest]), shots, query_shots, which)

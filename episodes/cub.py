@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.archives import Archive, Source, locate
-from episodes.class_images import ImageEpisodes, check_images_per_class, check_ways
+from episodes.class_images import ImageEpisodes, Wanted, check_images_per_class, check_ways
 from episodes.class_splits import read_name_split
 from episodes.file_digests import files_digest
 from episodes.packed import open_packed
@@ -47,24 +47,21 @@ def archives() -> Sequence[Archive]:
     return (ARCHIVE,)
 
 
-def load_cub(
-    *, ways: int, shots: int, query_shots: int, data: str | Path | None, **_: object
-) -> ImageEpisodes:
+def load_cub(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     """Open CUB. Raises DataError when the data are missing, damaged, incomplete or too small."""
     class_split = read_name_split("cub")
     # Before a download.
-    for split, names in class_split.classes.items():
-        check_ways("cub", split, len(names), ways)
-    check_images_per_class("cub", FEWEST, shots, query_shots, "its rarest class")
+    asked = Wanted.of(**wanted)
+    counts = {split: len(names) for split, names in class_split.classes.items()}
+    check_ways("cub", counts, asked)
+    check_images_per_class("cub", FEWEST, asked, "its rarest class")
     path = locate(ARCHIVE, data)[1]
     channels, height, width = SHAPE
     images = stored_images(
         f"cub-{channels}x{height}x{width}-{files_digest([path])}",
         lambda allocate: _build(path, allocate),
     )
-    return image_episodes(
-        "cub", images, class_split.classes, class_split.digest, ways, shots, query_shots
-    )
+    return image_episodes("cub", images, class_split.classes, class_split.digest, asked)
 
 
 def _build(path: Path, allocate: Allocate) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from episodes.archives import Archive
 from episodes.class_images import (
     ClassImages,
     ImageEpisodes,
+    Wanted,
     check_images_per_class,
     check_ways,
 )
@@ -59,28 +61,22 @@ def archives() -> Sequence[Archive]:
     return ARCHIVES
 
 
-def load_double_mnist(
-    *, ways: int, shots: int, query_shots: int, data: str | Path | None, **_: object
-) -> ImageEpisodes:
+def load_double_mnist(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     """Open double MNIST. Raises DataError when MNIST is missing, damaged, or too small for it."""
-    return _load("double-mnist", 2, ways, shots, query_shots, data)
+    return _load("double-mnist", 2, Wanted.of(**wanted), data)
 
 
-def load_triple_mnist(
-    *, ways: int, shots: int, query_shots: int, data: str | Path | None, **_: object
-) -> ImageEpisodes:
+def load_triple_mnist(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     """Open triple MNIST. Raises DataError when MNIST is missing, damaged, or too small for it."""
-    return _load("triple-mnist", 3, ways, shots, query_shots, data)
+    return _load("triple-mnist", 3, Wanted.of(**wanted), data)
 
 
-def _load(
-    task: str, digits: int, ways: int, shots: int, query_shots: int, data: str | Path | None
-) -> ImageEpisodes:
+def _load(task: str, digits: int, wanted: Wanted, data: str | Path | None) -> ImageEpisodes:
     class_split = read_name_split(task)
     # Before a download.
-    for split, names in class_split.classes.items():
-        check_ways(task, split, len(names), ways)
-    check_images_per_class(task, IMAGES_PER_CLASS, shots, query_shots)
+    counts = {split: len(names) for split, names in class_split.classes.items()}
+    check_ways(task, counts, wanted)
+    check_images_per_class(task, IMAGES_PER_CLASS, wanted)
     stored = load_digits(data)
     splits = {
         split: ClassImages(
@@ -88,13 +84,14 @@ def _load(
             np.array([int(name) for name in names]) * IMAGES_PER_CLASS,
             np.full(len(names), IMAGES_PER_CLASS),
             Composed(stored, digits, SHARES[split]),
+            np.zeros(len(names), dtype=np.int64),
         )
         for split, names in class_split.classes.items()
     }
     size = CANVAS[digits]
     composed = {"composing": _COMPOSING, "digits": digits, "size": size, "each": IMAGES_PER_CLASS}
     digest = json_digest([composed, stored.notes["digest"], class_split.digest])
-    return ImageEpisodes(task, (1, size, size), splits, digest, ways, shots, query_shots)
+    return ImageEpisodes(task, (1, size, size), splits, digest, wanted)
 
 
 class Composed:

@@ -181,6 +181,12 @@ TASKS: dict[str, Task] = {
             "load_triple_mnist",
         ),
         _images(
+            "mini-imagenet",
+            "100 classes of ImageNet in 84 x 84 (Vinyals et al. 2016, Ravi and Larochelle 2017)",
+            "mini_imagenet",
+            "load_mini_imagenet",
+        ),
+        _images(
             "tiny-imagenet-subset",
             "25 classes of ImageNet in 64 x 64; a problem of its own",
             "tiny_imagenet",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from episodes.class_images import Gather, ImageEpisodes, StoredPixels, class_images
+from episodes.class_images import Gather, ImageEpisodes, StoredPixels, Wanted, class_images
 from episodes.digest import json_digest
 from episodes.episode import Split
 from episodes.errors import DataError
@@ -87,9 +87,7 @@ def image_episodes(
     images: StoredImages,
     classes: Mapping[Split, Sequence[str]],
     classes_digest: str,
-    ways: int,
-    shots: int,
-    query_shots: int,
+    wanted: Wanted,
     gather: Gather | None = None,
     images_digest: str | None = None,
 ) -> ImageEpisodes:
@@ -99,8 +97,8 @@ def image_episodes(
     gather, images_digest: where rows are not those of the array, or the digest not the noted one.
     Raises DataError when the images lack a class, or there are too few for the episodes.
     """
-    for split, wanted in classes.items():
-        missing = sorted(set(wanted) - set(images.counts))
+    for split, of_split in classes.items():
+        missing = sorted(set(of_split) - set(images.counts))
         if missing:
             raise DataError(
                 f"{name}: {len(missing)} classes of {split} have no images, {missing[0]!r} first; "
@@ -109,7 +107,8 @@ def image_episodes(
     names = list(images.counts)
     rows = gather or StoredPixels(images.pixels)
     splits = {
-        split: class_images(names, images.counts, rows, wanted) for split, wanted in classes.items()
+        split: class_images(names, images.counts, rows, of_split)
+        for split, of_split in classes.items()
     }
     digest = json_digest([images_digest or images.notes["digest"], classes_digest])
-    return ImageEpisodes(name, images.shape, splits, digest, ways, shots, query_shots)
+    return ImageEpisodes(name, images.shape, splits, digest, wanted)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from episodes.archives import Archive, locate
-from episodes.class_images import ImageEpisodes, check_disjoint, check_ways, split_digest
+from episodes.class_images import ImageEpisodes, Wanted, check_disjoint, check_ways, split_digest
 from episodes.digest import json_digest
 from episodes.episode import SPLITS, Split
 from episodes.file_digests import files_digest
@@ -59,21 +59,19 @@ def archives() -> Sequence[Archive]:
     return (ARCHIVE,)
 
 
-def load_tiered_imagenet(
-    *, ways: int, shots: int, query_shots: int, data: str | Path | None, **_: object
-) -> ImageEpisodes:
+def load_tiered_imagenet(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     """Open tiered-ImageNet, from its archive or from the files that were in it.
 
     Raises DataError when the data are missing, damaged, or too small for what is asked.
     """
-    for split, classes in CLASSES.items():
-        check_ways(TASK, split, classes, ways)
+    asked = Wanted.of(**wanted)
+    check_ways(TASK, CLASSES, asked)
     paths, open_files = _files(data)
     images = stored_images(
         f"{TASK}-{_READING}-{files_digest(paths)}", lambda allocate: _build(open_files(), allocate)
     )
     names: dict[Split, list[str]] = images.notes["classes"]
-    return image_episodes(TASK, images, names, split_digest(names), ways, shots, query_shots)
+    return image_episodes(TASK, images, names, split_digest(names), asked)
 
 
 def _files(data: str | Path | None) -> tuple[list[Path], Callable[[], Streamed]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.archives import Archive, Source, locate
-from episodes.class_images import ImageEpisodes, check_images_per_class, check_ways
+from episodes.class_images import ImageEpisodes, Wanted, check_images_per_class, check_ways
 from episodes.class_splits import read_name_split
 from episodes.file_digests import files_digest
 from episodes.packed import open_packed
@@ -61,24 +61,21 @@ def archives() -> Sequence[Archive]:
     return (ARCHIVE,)
 
 
-def load_tiny_imagenet(
-    *, ways: int, shots: int, query_shots: int, data: str | Path | None, **_: object
-) -> ImageEpisodes:
+def load_tiny_imagenet(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     """Open the 25 classes. Raises DataError when the data are missing, damaged or too small."""
     class_split = read_name_split("tiny-imagenet")
     # Before a download.
-    for split, names in class_split.classes.items():
-        check_ways(TASK, split, len(names), ways)
-    check_images_per_class(TASK, IMAGES, shots, query_shots)
+    asked = Wanted.of(**wanted)
+    counts = {split: len(names) for split, names in class_split.classes.items()}
+    check_ways(TASK, counts, asked)
+    check_images_per_class(TASK, IMAGES, asked)
     archive, path = locate(ARCHIVE, data)
-    wanted = {name for names in class_split.classes.values() for name in names}
+    synsets = {name for names in class_split.classes.values() for name in names}
     images = stored_images(
         f"tiny-imagenet-{class_split.digest}-{files_digest([path])}",
-        lambda allocate: _build(archive, path, wanted, allocate),
+        lambda allocate: _build(archive, path, synsets, allocate),
     )
-    return image_episodes(
-        TASK, images, class_split.classes, class_split.digest, ways, shots, query_shots
-    )
+    return image_episodes(TASK, images, class_split.classes, class_split.digest, asked)
 
 
 def _build(archive: Archive, path: Path, wanted: set[str], allocate: Allocate) -> dict[str, Any]:

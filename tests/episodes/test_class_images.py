@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from episodes.class_images import ClassImages, ImageEpisodes, StoredPixels, class_images
+from episodes.class_images import ClassImages, ImageEpisodes, StoredPixels, Wanted, class_images
 from episodes.episode import Split
 from episodes.errors import DataError
 
@@ -34,7 +34,7 @@ def splits() -> dict[Split, ClassImages]:
 
 @pytest.fixture
 def distribution(splits) -> ImageEpisodes:
-    return ImageEpisodes("animals", (3, 4, 4), splits, "digest", 2, 2, 4)
+    return ImageEpisodes("animals", (3, 4, 4), splits, "digest", Wanted(2, 2, 4))
 
 
 def whole(inputs: torch.Tensor) -> torch.Tensor:
@@ -104,15 +104,15 @@ def test_attributes(distribution):
 def test_a_class_in_two_splits_is_refused(splits):
     splits["test"] = splits["train"]
     with pytest.raises(DataError, match="class 'bee' is in both train and test"):
-        ImageEpisodes("animals", (3, 4, 4), splits, "digest", 2, 1, 1)
+        ImageEpisodes("animals", (3, 4, 4), splits, "digest", Wanted(2, 1, 1))
 
 
 def test_too_few_classes_are_named(splits):
     with pytest.raises(DataError, match="ways 3 is more than the 2 classes of train in animals"):
-        ImageEpisodes("animals", (3, 4, 4), splits, "digest", 3, 1, 1)
+        ImageEpisodes("animals", (3, 4, 4), splits, "digest", Wanted(3, 1, 1))
 
 
 def test_too_few_images_are_named(splits):
     with pytest.raises(DataError, match="animals has 6 images of class 'ant'; shots 5") as raised:
-        ImageEpisodes("animals", (3, 4, 4), splits, "digest", 2, 5, 2)
+        ImageEpisodes("animals", (3, 4, 4), splits, "digest", Wanted(2, 5, 2))
     assert "shots + query_shots may be at most 6" in str(raised.value)

@@ -114,5 +114,5 @@ def test_a_missing_archive_is_named_with_what_serves_instead(tmp_path):
     assert (
         f"tiny_imagenet/tiny-imagenet-200.zip is missing in the data folder {tmp_path}" in message
     )
-    assert "(or, with the same data, tiny_imagenet_subset/tiny-imagenet-subset.zip)" in message
+    assert "(or tiny_imagenet_subset/tiny-imagenet-subset.zip instead)" in message
     assert "Get it from http://cs231n.stanford.edu/tiny-imagenet-200.zip" in message
