@@ -77,11 +77,21 @@ def values(episodes: Episodes) -> list[torch.Tensor]:
     ]
 
 
-@pytest.fixture(params=["sinusoid", "omniglot"])
-def distribution(request):
+FOLDERS = {
+    "cifar-fs-subset": "cifar100",
+    "double-mnist": "mnist",
+    "tiny-imagenet-subset": "tiny_imagenet_subset",
+}
+
+
+@pytest.fixture(params=["sinusoid", "omniglot", *FOLDERS])
+def distribution(request, shared_cache):
     if request.param == "omniglot":
         return request.getfixturevalue("omniglot")
-    return load("sinusoid", shots=10, query_shots=13)
+    if request.param == "sinusoid":
+        return load("sinusoid", shots=10, query_shots=13)
+    folder = request.getfixturevalue("real")(FOLDERS[request.param])
+    return load(**wanted(task=request.param), data=folder.parent)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -122,8 +132,9 @@ parts = (*astuple(episodes.support), *astuple(episodes.query), episodes.classes,
 print(task.digest, sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest())
 """
     arguments = {"task": distribution.name, "shots": 10, "query_shots": 13}
-    if distribution.name == "omniglot":
-        arguments = wanted(data=str(request.getfixturevalue("data_folder")))
+    if distribution.name != "sinusoid":
+        data = str(request.getfixturevalue("data_folder"))
+        arguments = wanted(task=distribution.name, data=data)
     process = start_python(code, json.dumps(arguments))
     digest, drawn = process.communicate(timeout=60)[0].split()
     assert digest == distribution.digest
