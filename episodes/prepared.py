@@ -123,10 +123,13 @@ def _fill(path: Path, notes: Path, build: Callable[[Allocate], Any]) -> None:
     try:
         noted = build(allocate)
         (array,) = arrays
-        array.flush()
-        # The array comes last: where it is, its notes are.
-        notes.write_text(json.dumps(noted))
-        temporary.replace(path)
+        try:
+            array.flush()
+            # The array comes last: where it is, its notes are.
+            notes.write_text(json.dumps(noted))
+            temporary.replace(path)
+        except OSError as error:
+            raise cache_not_writable(error) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -39,8 +39,8 @@ PARTS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"
 _READING = 1
 _LOOSE = "train_images_png.pkl"
 _ADVICE = (
-    "its authors publish it at https://github.com/renmengye/few-shot-ssl-public, where it has to "
-    "be asked for; the file is not fetched by metasweep"
+    "its authors link to it from https://github.com/renmengye/few-shot-ssl-public, but it has no "
+    "address that metasweep could fetch it from"
 )
 
 ARCHIVE = Archive(

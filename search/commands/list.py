@@ -50,10 +50,10 @@ def list_parts() -> None:
     for title, rows in sections.items():
         console.print(f"[bold]{title}[/bold]")
         for name, summary in rows:
-            console.print(f"  {name:<22}{escape(summary)}", soft_wrap=True)
+            console.print(f"  {name:<28}{escape(summary)}", soft_wrap=True)
         for name, problem in unusable.get(title, {}).items():
             console.print(
-                f"  {name:<22}[red]cannot be used[/red]: {escape(problem)}", soft_wrap=True
+                f"  {name:<28}[red]cannot be used[/red]: {escape(problem)}", soft_wrap=True
             )
     console.print(recipes(wide=console.width >= WIDE))
 
