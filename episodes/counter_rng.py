@@ -69,13 +69,12 @@ def uniforms(key: Key, indices: np.ndarray, count: int) -> np.ndarray:
 def choose(uniforms: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     """Pick k of n without replacement for each row; every ordered pick is equally likely.
 
-    uniforms: (T, k) numbers in [0, 1), with k at most n.
-    n: one number for all rows, or (T,) int64, a number for each.
+    uniforms: (T, k) numbers in [0, 1), with k at most n. n: one number, or (T,) whole numbers.
     Returns (T, k) int64, distinct within a row. The i-th number names one of the n - i values not
     picked so far; counting those below the earlier picks turns its rank into the value itself.
     """
     rows, k = uniforms.shape
-    if rows and k > np.min(n):
+    if np.any(np.asarray(n) < k):
         raise ValueError(f"cannot choose {k} of {np.min(n)} without replacement")
     picks = np.empty((rows, k), dtype=np.int64)
     for i in range(k):
