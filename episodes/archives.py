@@ -9,7 +9,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,19 +37,37 @@ class Source:
 
 @dataclass(frozen=True)
 class Archive:
-    """One zip file of a data set.
+    """One file of a data set, usually a zip or tar archive.
 
     folder, file: it is looked for as `folder/file` and as `file` in a data folder.
-    source: called only when needed, since it may import the library that knows.
+    source: called only when needed, since it may import the library that knows; None for what is
+        published nowhere that it may be fetched from.
     most_packed, most_unpacked: bytes that the file, and all that is in it, may have; a file that
         says more of itself is not read.
+    instead: other files with the same data, taken where one of them is there and this one is not.
+    advice: where there is no source, how a user comes by the file.
     """
 
     folder: str
     file: str
-    source: Callable[[], Source]
+    source: Callable[[], Source] | None
     most_packed: int = 1 << 25
     most_unpacked: int = 1 << 28
+    instead: tuple[Archive, ...] = ()
+    advice: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Say where the file comes from, as the end of a sentence that begins with "Get it"."""
+        return f"from {self.source().url}" if self.source else f"yourself: {self.advice}"
+
+    def damaged(self, path: Path, what: str) -> DataError:
+        """Say what is wrong with this file, found at `path`, and how to get it again."""
+        by_itself = "\n(without --data and METASWEEP_DATA it is downloaded by itself)."
+        return DataError(
+            f"{path} is damaged: {what}\n"
+            f"Delete it and get it again {self.origin}{by_itself if self.source else ''}"
+        )
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,7 @@ class DataFile:
     """What was found of one archive. path is None when it is missing.
 
     downloads: whether a missing file is fetched when it is first needed.
+    advice: how to come by a file that is fetched by nobody.
     """
 
     task: str
@@ -64,13 +83,17 @@ class DataFile:
     folder: Path
     path: Path | None
     downloads: bool
+    advice: str = ""
 
 
 def report(task: str, archive: Archive, data: str | Path | None) -> DataFile:
     """Say where an archive is, without reading or downloading it."""
     given = given_data_folder(data)
     folder = given or cache_folder()
-    return DataFile(task, archive.file, folder, _find(archive, folder), downloads=given is None)
+    found = _find(archive, folder)
+    file, path = (found[0].file, found[1]) if found else (archive.file, None)
+    downloads = given is None and archive.source is not None
+    return DataFile(task, file, folder, path, downloads, archive.advice)
 
 
 def obtain(archive: Archive, data: str | Path | None) -> Path:
@@ -79,22 +102,43 @@ def obtain(archive: Archive, data: str | Path | None) -> Path:
     data: the folder to look in; None for METASWEEP_DATA, else the cache folder with download.
     Raises DataError when the folder or the file is missing, or cannot be downloaded.
     """
+    return locate(archive, data)[1]
+
+
+def locate(archive: Archive, data: str | Path | None) -> tuple[Archive, Path]:
+    """Return, as `obtain` does, a path, and which archive it is: this one, or one instead of it."""
     given = given_data_folder(data)
-    if given is None:
-        return _find(archive, cache_folder()) or _download(archive)
-    if not given.is_dir():
+    folder = given or cache_folder()
+    if given is not None and not given.is_dir():
         raise DataError(
             f"data folder {given} does not exist\n"
             "Name another with --data or METASWEEP_DATA, or neither to have the data downloaded."
         )
-    path = _find(archive, given)
-    if path is None:
-        raise DataError(
-            f"{archive.folder}/{archive.file} is missing in the data folder {given}\n"
-            f"Get it from {archive.source().url}\n"
-            "or leave out --data and METASWEEP_DATA to have it downloaded."
-        )
-    return path
+    found = _find(archive, folder)
+    if found is not None:
+        return found
+    if given is None and archive.source is not None:
+        return archive, _download(archive, archive.source())
+    others = "".join(f"\n(or {a.folder}/{a.file} instead)" for a in archive.instead)
+    otherwise = "\nor leave out --data and METASWEEP_DATA to have it downloaded."
+    raise DataError(
+        f"{archive.folder}/{archive.file} is missing in the data folder {folder}{others}\n"
+        f"Get it {archive.origin}{otherwise if archive.source else ''}"
+    )
+
+
+def name_problem(name: str) -> str | None:
+    """Return what is wrong with the name of an archive's member."""
+    if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
+        return "points outside the archive"
+    if not name.isprintable():
+        return "has control characters in its name"
+    return None
+
+
+def shown(name: str) -> str:
+    """Return the name of a member as it may be printed."""
+    return ascii(name if len(name) <= NAME_CHARACTERS else name[:NAME_CHARACTERS] + "...")
 
 
 class OpenArchive:
@@ -149,6 +193,17 @@ class OpenArchive:
             raise self.damaged(f"member {member.filename} is not as large as the file says")
         return content
 
+    def names(self) -> list[str]:
+        """Return the names of all files in the archive."""
+        return [member.filename for member in self._zip.infolist() if not member.is_dir()]
+
+    def read_each(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the names and contents of files, as `read` does, in the archive's own order."""
+        wanted = set(names)
+        for member in self._zip.infolist():
+            if member.filename in wanted:
+                yield member.filename, self.read(member)
+
     def _check_members(self) -> None:
         seen: set[str] = set()
         unpacked = 0
@@ -157,7 +212,7 @@ class OpenArchive:
             if member.filename in seen:
                 problem = "is there twice"
             if problem:
-                raise self.damaged(f"member {_shown(member.filename)} {problem}")
+                raise self.damaged(f"member {shown(member.filename)} {problem}")
             seen.add(member.filename)
             unpacked += member.file_size
         if unpacked > self.archive.most_unpacked:
@@ -167,27 +222,25 @@ class OpenArchive:
 
     def damaged(self, what: str) -> DataError:
         """Say what is wrong with this file, and how to get it again."""
-        return DataError(
-            f"{self.path} is damaged: {what}\n"
-            f"Delete it and get it again from {self.archive.source().url}\n"
-            "(without --data and METASWEEP_DATA it is downloaded by itself)."
-        )
+        return self.archive.damaged(self.path, what)
 
     def note_if_repacked(self) -> None:
         """Log when the file is not bit by bit the published one; its content is what counts."""
-        with self.path.open("rb") as file:
-            md5 = hashlib.file_digest(file, "md5").hexdigest()
-        if md5 != self.archive.source().md5:
-            _log.info("%s was repacked (MD5 %s), its content is complete", self.path, md5)
+        note_if_repacked(self.archive, self.path)
+
+
+def note_if_repacked(archive: Archive, path: Path) -> None:
+    """Log when a file is not bit by bit the published one; its content is what counts."""
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    if archive.source is not None and md5 != archive.source().md5:
+        _log.info("%s was repacked (MD5 %s), its content is complete", path, md5)
 
 
 def _member_problem(member: zipfile.ZipInfo) -> str | None:
     """Return what is wrong with a member, from the directory alone."""
-    name = member.filename
-    if re.match(r"[/\\]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
-        return "points outside the archive"
-    if not name.isprintable():
-        return "has control characters in its name"
+    if problem := name_problem(member.filename):
+        return problem
     if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device, not a file"
     if member.flag_bits & ENCRYPTED:
@@ -200,17 +253,15 @@ def _member_problem(member: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _shown(name: str) -> str:
-    return ascii(name if len(name) <= NAME_CHARACTERS else name[:NAME_CHARACTERS] + "...")
+def _find(archive: Archive, folder: Path) -> tuple[Archive, Path] | None:
+    for one in (archive, *archive.instead):
+        for path in (folder / one.folder / one.file, folder / one.file):
+            if path.is_file():
+                return one, path
+    return None
 
 
-def _find(archive: Archive, folder: Path) -> Path | None:
-    candidates = (folder / archive.folder / archive.file, folder / archive.file)
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _download(archive: Archive) -> Path:
+def _download(archive: Archive, source: Source) -> Path:
     path = make_cache_folder(archive.folder) / archive.file
-    source = archive.source()
     download(source.url, source.md5, path, archive.most_packed)
     return path

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from episodes.digest import json_digest
 from episodes.episode import SPLITS, Split
@@ -31,9 +32,50 @@ class ClassSplit:
     digest: str
 
 
+@dataclass(frozen=True)
+class NameSplit:
+    """The same for classes that have a name.
+
+    classes: names of each split, sorted; no name is in two of them.
+    digest: of the lists alone.
+    """
+
+    classes: Mapping[Split, tuple[str, ...]]
+    digest: str
+
+
 def read_class_split(dataset: str, name: str) -> ClassSplit:
     """Read a shipped split. Raises DataError when its lists are not the published ones."""
     path = SPLIT_FOLDER / f"{dataset}-{name}.json"
+    lists, digest = _read(path)
+    characters: dict[Split, tuple[Character, ...]] = {
+        split: tuple(
+            sorted((a, number) for a, numbers in lists[split].items() for number in numbers)
+        )
+        for split in SPLITS
+    }
+    _check_disjoint(path, characters)
+    return ClassSplit(name, characters, digest)
+
+
+def read_name_split(dataset: str) -> NameSplit:
+    """Read a shipped split of named classes, listed in a row or by groups, such as superclasses.
+
+    Raises DataError when its lists are not the published ones.
+    """
+    path = SPLIT_FOLDER / f"{dataset}.json"
+    lists, digest = _read(path)
+    classes: dict[Split, tuple[str, ...]] = {}
+    for split in SPLITS:
+        listed = lists[split]
+        groups = listed.values() if isinstance(listed, dict) else [listed]
+        classes[split] = tuple(sorted(name for names in groups for name in names))
+    _check_disjoint(path, classes)
+    return NameSplit(classes, digest)
+
+
+def _read(path: Path) -> tuple[dict[Split, Any], str]:
+    """Return the lists of a file, and their digest."""
     content = json.loads(path.read_text())
     lists = {split: content[split] for split in SPLITS}
     if json_digest(lists) != content["digest"]:
@@ -41,14 +83,11 @@ def read_class_split(dataset: str, name: str) -> ClassSplit:
             f"{path}: the class lists were changed (digest {json_digest(lists)}, published "
             f"{content['digest']}); restore the file by installing metasweep again"
         )
-    characters: dict[Split, tuple[Character, ...]] = {
-        split: tuple(
-            sorted((a, number) for a, numbers in lists[split].items() for number in numbers)
-        )
-        for split in SPLITS
-    }
+    return lists, content["digest"]
+
+
+def _check_disjoint(path: Path, classes: Mapping[Split, tuple[Any, ...]]) -> None:
     for one, other in combinations(SPLITS, 2):
-        shared = set(characters[one]) & set(characters[other])
+        shared = set(classes[one]) & set(classes[other])
         if shared:
             raise DataError(f"{path}: {min(shared)} is in both {one} and {other}")
-    return ClassSplit(name, characters, content["digest"])

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from episodes.errors import DataError
+
+if TYPE_CHECKING:
+    from requests import Response
 
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_SECONDS = 30
 _MOST_BYTES = 1 << 25
+_PARTIAL_CONTENT = 206
+_RANGE_NOT_SATISFIABLE = 416
 
 
 def download(url: str, md5: str, path: Path, most: int = _MOST_BYTES) -> None:
@@ -20,51 +25,73 @@ def download(url: str, md5: str, path: Path, most: int = _MOST_BYTES) -> None:
     most: bytes after which the transfer ends, whatever the server goes on to send.
 
     Safe with several processes at once: one downloads, the others wait and find the file. The
-    bytes go to a temporary file beside `path`, which takes its name once the MD5 is right.
+    bytes go to `path` with ".part" at its end, which takes its name once the MD5 is right. The
+    part that an interrupted transfer leaves is continued by the next one.
     Raises DataError when the transfer fails or the content is not the expected one; nothing is
     left at `path` then.
     """
-    import pooch
     from filelock import FileLock
 
-    pooch.get_logger().setLevel("WARNING")  # the progress lines below say the same
+    part = path.with_name(f"{path.name}.part")
     try:
-        with FileLock(path.with_name(path.name + ".lock")):
-            if not path.exists():
-                pooch.retrieve(
-                    url,
-                    known_hash=f"md5:{md5}",
-                    fname=path.name,
-                    path=path.parent,
-                    downloader=functools.partial(_transfer, most=most),
-                )
-    # What requests raises is an OSError, pooch's complaint about a wrong hash a ValueError.
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            if path.exists():
+                return
+            # A part may be of what was published before: then the whole is fetched once more.
+            for resumed in (True, False) if part.exists() else (False,):
+                _transfer(url, part, most, resumed)
+                if _md5(part) == md5:
+                    part.replace(path)
+                    return
+                part.unlink()
+            raise ValueError(f"its MD5 does not match the known hash {md5}")
+    # What requests raises is an OSError.
     except (OSError, ValueError) as error:
         raise DataError(
             f"could not download {url}: {error}\nRun again, or put the file at {path} yourself."
         ) from error
 
 
-def _transfer(url: str, file: str, _: Any, *, most: int) -> None:
-    """Transfer over HTTP with a line on stderr at every tenth, as pooch's downloaders are called.
+def _transfer(url: str, part: Path, most: int, resumed: bool) -> None:
+    """Fetch a file, or the rest of it, with a line on stderr at every tenth.
 
-    pooch's own leaves the connection open after a failure.
+    What has come stays in `part` when the connection breaks, and only then.
     """
     import requests
 
-    with (
-        requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as response,
-        open(file, "wb") as output,
-    ):
+    have = part.stat().st_size if resumed else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS, headers=headers) as response:
+        if have and response.status_code == _RANGE_NOT_SATISFIABLE:
+            return  # The part is as long as the file; whether it is the file, its hash tells.
         response.raise_for_status()
-        total = int(response.headers.get("Content-Length", 0))
+        if response.status_code != _PARTIAL_CONTENT:
+            have = 0
+        try:
+            _receive(response, url, part, have, most)
+        except ValueError:
+            part.unlink()
+            raise
+
+
+def _receive(response: Response, url: str, part: Path, have: int, most: int) -> None:
+    """Write what comes behind the first `have` bytes of `part`."""
+    with part.open("r+b" if have else "wb") as output:
+        output.seek(have)
+        output.truncate()
+        total = have + int(response.headers.get("Content-Length", 0))
         next_percent = 0
         for chunk in response.iter_content(_CHUNK_BYTES):
             if output.tell() + len(chunk) > most:
                 raise ValueError(f"more than {most} bytes")
             output.write(chunk)
-            percent = 100 * output.tell() // total if total else 0
+            percent = 100 * output.tell() // total if total > have else 0
             if percent >= next_percent:
                 size = f"{total / 1e6:.1f} MB"
                 print(f"downloading {url}: {percent} % of {size}", file=sys.stderr, flush=True)
                 next_percent = percent - percent % 10 + 10
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -105,6 +105,22 @@ def joined(batches: Sequence[Episodes]) -> Episodes:
         torch.cat([batch.classes for batch in batches]),
         torch.cat([batch.index for batch in batches]),
     )
+
+
+@runtime_checkable
+class SamplesOnDevice(Protocol):
+    """A distribution that can make examples where they are needed."""
+
+    def sampling_on(self, device: torch.device) -> TaskDistribution:
+        """Return the same episodes with their examples, not their classes, on a device."""
+        ...
+
+
+def sampling_on(distribution: TaskDistribution, device: torch.device) -> TaskDistribution:
+    """Let a distribution make its examples on a device, if it can; all can be moved later."""
+    if isinstance(distribution, SamplesOnDevice):
+        return distribution.sampling_on(device)
+    return distribution
 
 
 class TaskDistribution(Protocol):

@@ -35,7 +35,8 @@ def cache_not_writable(reason: object) -> DataError:
     """Say that the cache folder cannot be written, and what to do about it."""
     return DataError(
         f"cannot write to the cache folder {cache_folder()} ({reason})\n"
-        "Set METASWEEP_CACHE to a folder that is writable and has about 150 MB free."
+        "Set METASWEEP_CACHE to a folder that is writable and has room for decoded images: "
+        "about 150 MB for Omniglot, 1.3 GB for mini-ImageNet, 17 GB for tiered-ImageNet."
     )
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from episodes.class_images import draw_classes, examples
 from episodes.class_splits import ClassSplit, read_class_split
-from episodes.counter_rng import choose, stream_key, uniforms
+from episodes.counter_rng import stream_key
 from episodes.digest import json_digest
 from episodes.episode import SPLITS, Episodes, Examples, Kind, Split
 from episodes.errors import DataError
@@ -66,12 +67,12 @@ class Omniglot:
         """Draw the episodes with these indices, as a batch."""
         index = np.array(indices, dtype=np.int64)
         ways, per_class = self.outputs, self.shots + self.query_shots
-        draws = uniforms(stream_key(self.name, split, seed), index, ways * (1 + per_class))
-        classes = choose(draws[:, :ways], self.class_counts[split])
-        drawings = choose(draws[:, ways:].reshape(len(index) * ways, per_class), DRAWINGS)
+        counts = np.full(self.class_counts[split], DRAWINGS)
+        key = stream_key(self.name, split, seed)
+        classes, drawings = draw_classes(key, index, counts, ways, per_class)
         character = self._characters[split][classes // ROTATIONS]
         first_row = (character * ROTATIONS + classes % ROTATIONS) * DRAWINGS
-        rows = first_row[:, :, None] + drawings.reshape(len(index), ways, per_class)
+        rows = first_row[:, :, None] + drawings
         return Episodes(
             support=self._examples(rows[:, :, : self.shots]),
             query=self._examples(rows[:, :, self.shots :]),
@@ -81,11 +82,8 @@ class Omniglot:
 
     def _examples(self, rows: np.ndarray) -> Examples:
         """Gather examples by their rows in the pixels, (T, ways, k)."""
-        episodes, ways, k = rows.shape
         pixels = torch.from_numpy(self._pixels.take(rows.ravel(), axis=0))
-        inputs = pixels.to(torch.float32).div_(255).view(episodes, ways * k, *self.input_shape)
-        labels = torch.arange(ways).repeat_interleave(k).repeat(episodes, 1)
-        return Examples(inputs, labels)
+        return examples(pixels.view(-1, *self.input_shape), rows.shape)
 
 
 def _check_size(class_split: ClassSplit, ways: int, shots: int, query_shots: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,21 @@ def _omniglot_archives() -> Sequence[Archive]:
     return ARCHIVES
 
 
+def _later(module: str, function: str) -> Callable[..., Any]:
+    """Return a function that imports the real one when it is first called."""
+
+    def call(**arguments: Any) -> Any:
+        return getattr(importlib.import_module(f"episodes.{module}"), function)(**arguments)
+
+    return call
+
+
+def _images(name: str, description: str, module: str, function: str) -> Task:
+    """Return a task of images whose module has a loader and a function `archives`."""
+    load, archives = _later(module, function), _later(module, "archives")
+    return Task(name, description, "classification", load, archives=archives, images=True)
+
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -210,6 +226,66 @@ TASKS: dict[str, Task] = {
             splits=("vinyals", "lake"),
             archives=_omniglot_archives,
             images=True,
+        ),
+        _images(
+            "cifar-fs",
+            "images of CIFAR-100, its classes split at random (Bertinetto et al. 2018)",
+            "cifar100",
+            "load_cifar_fs",
+        ),
+        _images(
+            "cifar-fs-subset",
+            "CIFAR-FS with 100 images a class; a problem of its own",
+            "cifar100",
+            "load_cifar_fs_subset",
+        ),
+        _images(
+            "fc100",
+            "images of CIFAR-100, its classes split by superclass (Oreshkin et al. 2018)",
+            "cifar100",
+            "load_fc100",
+        ),
+        _images(
+            "fc100-subset",
+            "FC100 with 100 images a class; a problem of its own",
+            "cifar100",
+            "load_fc100_subset",
+        ),
+        _images(
+            "double-mnist",
+            "numbers of two handwritten digits (Sun 2019)",
+            "multi_digit",
+            "load_double_mnist",
+        ),
+        _images(
+            "triple-mnist",
+            "numbers of three handwritten digits (Sun 2019)",
+            "multi_digit",
+            "load_triple_mnist",
+        ),
+        _images(
+            "mini-imagenet",
+            "100 classes of ImageNet in 84 x 84 (Vinyals et al. 2016, Ravi and Larochelle 2017)",
+            "mini_imagenet",
+            "load_mini_imagenet",
+        ),
+        _images(
+            "tiny-imagenet-subset",
+            "25 classes of ImageNet in 64 x 64; a problem of its own",
+            "tiny_imagenet",
+            "load_tiny_imagenet",
+        ),
+        _images(
+            "tiered-imagenet",
+            "608 classes of ImageNet in 84 x 84, split by category (Ren et al. 2018)",
+            "tiered_imagenet",
+            "load_tiered_imagenet",
+        ),
+        _images(
+            "cub",
+            "200 species of birds in 84 x 84 (Wah et al. 2011, Hilliard et al. 2018)",
+            "cub",
+            "load_cub",
         ),
     )
 }

@@ -18,7 +18,7 @@ from algorithms.allocator import keep_freed_memory
 from algorithms.parts import noise
 from algorithms.parts.axis import stacked
 from algorithms.programs import CompileError, Programs, can_compile
-from episodes.episode import Episodes, TaskDistribution, joined
+from episodes.episode import Episodes, TaskDistribution, joined, sampling_on
 from networks.network import Params
 from search.building import build, evaluation_steps, hyperparameters, identity
 from search.config import Config
@@ -114,8 +114,8 @@ class _Run:
         torch.set_num_threads(config.threads)
         keep_freed_memory()
         self.config = config
-        self.distribution = distribution
         self.device = torch.device(config.device)
+        self.distribution = sampling_on(distribution, self.device)
         self.hyper = hyperparameters(config, self.device)
         self.algorithm, self.loss = build(config, distribution)
         self.programs = Programs(identity(config, distribution))
@@ -126,7 +126,7 @@ class _Run:
         self.formulation = self._made_smaller(self._formulation(resume), resume)
         self.outer = OuterLoop(self.meta, config.hyper, self.replicas)
         batch = int(config.hyper["meta_batch_size"])
-        self.streams = [EpisodeStream(distribution, seed, batch) for seed in self.seeds]
+        self.streams = [EpisodeStream(self.distribution, seed, batch) for seed in self.seeds]
         self.seen = 0
         self.train_seconds = 0.0
         self.history: list[dict[str, float]] = []

@@ -92,7 +92,8 @@ def _data(data: str | None) -> Iterator[Finding]:
                 "note",
                 f"data, {file.task}",
                 f"{file.file}: not in {file.folder}",
-                "needed for this task only; without --data and METASWEEP_DATA it is downloaded",
+                "needed for this task only; "
+                + (file.advice or "without --data and METASWEEP_DATA it is downloaded"),
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -50,6 +51,21 @@ def omniglot_lake(data_folder: Path, session_cache: Path) -> TaskDistribution:
     return _omniglot("lake", data_folder, session_cache)
 
 
+@pytest.fixture
+def real(data_folder: Path) -> Callable[[str], Path]:
+    """Return a folder of real data by its name; skip where it is missing, but not in CI."""
+
+    def folder(name: str) -> Path:
+        if not (data_folder / name).is_dir():
+            reason = f"no {name} in {data_folder}: set METASWEEP_DATA"
+            if os.environ.get("CI"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        return data_folder / name
+
+    return folder
+
+
 def _omniglot(split: str, data: Path, cache: Path) -> TaskDistribution:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METASWEEP_CACHE", str(cache))
@@ -79,25 +95,32 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
 
 @contextmanager
 def _serve(
-    files: Mapping[str, bytes], cut_after: int | None = None
+    files: Mapping[str, bytes], cut_after: int | None = None, ranges: bool = True
 ) -> Iterator[tuple[str, list[str]]]:
     """Serve files by name; yield the address and the list of names asked for so far.
 
     cut_after: hang up after so many bytes, having promised all of them.
+    ranges: whether the rest of a file may be asked for; it is then listed as "name@first byte".
     """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name = self.path.lstrip("/")
-            asked.append(name)
+            wanted = self.headers.get("Range", "bytes=0-") if ranges else "bytes=0-"
+            first = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            asked.append(f"{name}@{first}" if first else name)
             if name not in files:
                 self.send_error(404)
                 return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(files[name])))
+            content = files[name][first:]
+            if not content:
+                self.send_error(416)
+                return
+            self.send_response(206 if first else 200)
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(files[name][:cut_after])
+            self.wfile.write(content[:cut_after])
 
         def log_message(self, *_: object) -> None:
             pass

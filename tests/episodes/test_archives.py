@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from episodes.archives import Archive, OpenArchive, Source, obtain, report
+from episodes.archives import Archive, OpenArchive, Source, locate, obtain, report
 from episodes.errors import DataError
 
 URL = "https://example.org/set/few.zip"
@@ -116,3 +116,32 @@ def test_the_published_file_is_not_noted(path, caplog):
     with OpenArchive(Archive("set", "few.zip", lambda: Source(URL, md5)), path) as opened:
         opened.note_if_repacked()
     assert not caplog.records
+
+
+def test_another_archive_serves_where_it_is_there_and_the_first_is_not(archive, tmp_path):
+    other = Archive("elsewhere", "other.zip", archive.source)
+    both = Archive("set", "few.zip", archive.source, instead=(other,))
+    with pytest.raises(DataError, match=r"\(or elsewhere/other\.zip instead\)"):
+        obtain(both, tmp_path)
+    there = write_zip(tmp_path / "elsewhere" / "other.zip", MEMBERS)
+    assert locate(both, tmp_path) == (other, there)
+    assert report("task", both, tmp_path).file == "other.zip"
+    first = write_zip(tmp_path / "few.zip", MEMBERS)
+    assert locate(both, tmp_path) == (both, first)
+
+
+def test_what_has_no_address_comes_with_advice(tmp_path, empty_cache):
+    archive = Archive("set", "few.zip", None, advice="ask its authors")
+    for data, folder in ((tmp_path, tmp_path), (None, empty_cache)):
+        with pytest.raises(DataError) as raised:
+            obtain(archive, data)
+        assert str(raised.value) == (
+            f"set/few.zip is missing in the data folder {folder}\nGet it yourself: ask its authors"
+        )
+        found = report("task", archive, data)
+        assert not found.downloads
+        assert found.advice == "ask its authors"
+    path = write_zip(tmp_path / "few.zip", MEMBERS)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"again yourself: ask its authors$"):
+        OpenArchive(archive, path)

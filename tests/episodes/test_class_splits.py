@@ -5,7 +5,7 @@ import json
 import pytest
 
 from episodes import class_splits
-from episodes.class_splits import read_class_split
+from episodes.class_splits import read_class_split, read_name_split
 from episodes.errors import DataError
 
 
@@ -64,3 +64,28 @@ def test_overlapping_lists_are_refused(shipped):
     write()
     with pytest.raises(DataError, match=r"\('Angelic', 7\) is in both train and test"):
         read_class_split("omniglot", "vinyals")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(class_splits.SPLIT_FOLDER.glob("*.json")), ids=lambda path: path.stem
+)
+def test_every_shipped_split_says_its_source_and_counts(path):
+    content = json.loads(path.read_text())
+    assert set(content) == {
+        *("name", "source", "format", "counts", "digest"),
+        *("train", "validation", "test"),
+    }
+    assert content["source"]
+    if not path.name.startswith("omniglot"):
+        read = read_name_split(path.stem)
+        assert {split: len(names) for split, names in read.classes.items()} == content["counts"]
+        assert all(list(names) == sorted(set(names)) for names in read.classes.values())
+
+
+def test_a_changed_list_of_names_is_refused(tmp_path, monkeypatch):
+    content = json.loads((class_splits.SPLIT_FOLDER / "cub.json").read_text())
+    content["train"].pop()
+    (tmp_path / "cub.json").write_text(json.dumps(content))
+    monkeypatch.setattr(class_splits, "SPLIT_FOLDER", tmp_path)
+    with pytest.raises(DataError, match="class lists were changed"):
+        read_name_split("cub")

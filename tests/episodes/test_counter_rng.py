@@ -143,3 +143,13 @@ def test_every_ordered_pick_is_equally_likely():
 def test_choosing_more_than_there_are_is_refused():
     with pytest.raises(ValueError, match="cannot choose 3 of 2"):
         choose(np.zeros((1, 3)), 2)
+
+
+def test_each_row_may_choose_of_its_own_number():
+    draws = uniforms((1, 2), np.arange(6), 3)
+    numbers = np.array([3, 4, 100, 7, 3, 1300])
+    together = choose(draws, numbers)
+    for row, n in enumerate(numbers.tolist()):
+        np.testing.assert_array_equal(together[row], choose(draws[row : row + 1], n)[0])
+    with pytest.raises(ValueError, match="cannot choose 3 of 2"):
+        choose(draws, np.array([3, 4, 2, 7, 3, 9]))

@@ -30,18 +30,17 @@ def test_a_file_is_downloaded_once_with_progress_on_stderr(serve, tmp_path, caps
 
 
 @pytest.mark.parametrize(
-    ("md5", "cut_after", "name", "reason"),
+    ("md5", "name", "reason"),
     [
-        ("0" * 32, None, "few.zip", "does not match the known hash"),
-        (MD5, 1000, "few.zip", "1000 bytes read"),
-        (MD5, None, "other.zip", "404"),
+        ("0" * 32, "few.zip", "does not match the known hash"),
+        (MD5, "other.zip", "404"),
     ],
-    ids=["wrong-hash", "cut-short", "not-found"],
+    ids=["wrong-hash", "not-found"],
 )
-def test_a_failed_download_leaves_nothing(serve, tmp_path, md5, cut_after, name, reason):
+def test_a_failed_download_leaves_nothing(serve, tmp_path, md5, name, reason):
     path = tmp_path / name
     with (
-        serve({"few.zip": CONTENT}, cut_after) as (address, _),
+        serve({"few.zip": CONTENT}) as (address, _),
         pytest.raises(DataError) as raised,
     ):
         download(f"{address}/{name}", md5, path)
@@ -49,6 +48,56 @@ def test_a_failed_download_leaves_nothing(serve, tmp_path, md5, cut_after, name,
     assert reason in str(raised.value)
     assert str(path) in str(raised.value)
     assert left_behind(tmp_path) == []
+
+
+def test_an_interrupted_download_is_continued(serve, tmp_path, capsys):
+    path = tmp_path / "few.zip"
+    have = 0
+    for _ in range(2):
+        with (
+            serve({"few.zip": CONTENT}, cut_after=100_000) as (address, asked),
+            pytest.raises(DataError, match="100000 bytes read"),
+        ):
+            download(f"{address}/few.zip", MD5, path)
+        assert asked == [f"few.zip@{have}" if have else "few.zip"]
+        assert left_behind(tmp_path) == ["few.zip.part"]
+        assert (tmp_path / "few.zip.part").stat().st_size > have
+        have = (tmp_path / "few.zip.part").stat().st_size
+    with serve({"few.zip": CONTENT}) as (address, asked):
+        download(f"{address}/few.zip", MD5, path)
+    assert asked == [f"few.zip@{have}"]
+    assert path.read_bytes() == CONTENT
+    assert left_behind(tmp_path) == ["few.zip"]
+    assert "few.zip: 100 % of 0.5 MB\n" in capsys.readouterr().err
+
+
+def test_a_server_that_cannot_continue_sends_all_again(serve, tmp_path):
+    path = tmp_path / "few.zip"
+    (tmp_path / "few.zip.part").write_bytes(CONTENT[:70_000])
+    with serve({"few.zip": CONTENT}, ranges=False) as (address, asked):
+        download(f"{address}/few.zip", MD5, path)
+    assert asked == ["few.zip"]
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("part", [b"other" * 10, CONTENT[:-1] + b"x", CONTENT + b"more"])
+def test_a_part_of_something_else_is_fetched_again(serve, tmp_path, part):
+    path = tmp_path / "few.zip"
+    (tmp_path / "few.zip.part").write_bytes(part)
+    with serve({"few.zip": CONTENT}) as (address, asked):
+        download(f"{address}/few.zip", MD5, path)
+    assert asked == [f"few.zip@{len(part)}", "few.zip"]
+    assert path.read_bytes() == CONTENT
+    assert left_behind(tmp_path) == ["few.zip"]
+
+
+def test_a_part_that_is_whole_only_takes_its_name(serve, tmp_path):
+    path = tmp_path / "few.zip"
+    (tmp_path / "few.zip.part").write_bytes(CONTENT)
+    with serve({"few.zip": CONTENT}) as (address, asked):
+        download(f"{address}/few.zip", MD5, path)
+    assert asked == [f"few.zip@{len(CONTENT)}"]
+    assert path.read_bytes() == CONTENT
 
 
 def test_a_server_that_sends_more_than_there_should_be_is_left(serve, tmp_path):

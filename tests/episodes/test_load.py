@@ -22,7 +22,7 @@ def wanted(**changes):
     ("arguments", "message"),
     [
         (wanted(task="omniglott"), r"'omniglott' is unknown.*did you mean omniglot\?"),
-        (wanted(task="x"), "known are sinusoid, harmonic, sinusoid-line, arrays, omniglot$"),
+        (wanted(task="x"), "known are sinusoid, harmonic, sinusoid-line, arrays, omniglot, cifar-"),
         (wanted(shots=0), "shots: 0 must be a whole number, at least 1"),
         (wanted(query_shots="15"), "query_shots: '15' must be a whole number"),
         (wanted(ways=None), "ways: missing; omniglot needs"),
@@ -44,16 +44,26 @@ def test_wrong_arguments_are_named_before_data_are_touched(arguments, message, t
 
 
 def test_the_report_lists_every_file(data_folder, empty_cache):
-    found = data_report(data_folder)
+    found = [file for file in data_report(data_folder) if file.task == "omniglot"]
     assert [file.file for file in found] == ["images_background.zip", "images_evaluation.zip"]
     assert all(file.path and file.path.is_file() for file in found)
     missing = data_report()
-    assert all(file.path is None and file.downloads for file in missing)
-    assert [name for name, task in TASKS.items() if task.needs_data] == ["omniglot"]
+    assert all(file.path is None for file in missing)
+    # What is not fetched comes with advice.
+    assert all(file.downloads != bool(file.advice) for file in missing)
+    needing = {name for name, task in TASKS.items() if task.needs_data}
+    assert {file.task for file in missing} == needing == set(TASKS) - {"sinusoid"}
+
+
+def test_the_report_names_the_file_that_is_there(real, data_folder):
+    real("cifar100")
+    (found,) = [file for file in data_report(data_folder) if file.task == "cifar-fs-subset"]
+    assert found.path == data_folder / "cifar100" / "cifar-fs.zip"
+    assert found.file == "cifar-fs.zip"
 
 
 def test_the_registry_imports_nothing_heavy(start_python):
-    heavy = {"torch", "torchvision", "PIL", "pooch"}
+    heavy = {"torch", "torchvision", "PIL", "requests"}
     process = start_python(f"import episodes, sys; print({heavy} & set(sys.modules))")
     assert process.communicate(timeout=60)[0] == "set()\n"
 
@@ -69,11 +79,21 @@ def values(episodes: Episodes) -> list[torch.Tensor]:
     ]
 
 
-@pytest.fixture(params=[*GENERATED, "omniglot"])
-def distribution(request):
+FOLDERS = {
+    "cifar-fs-subset": "cifar100",
+    "double-mnist": "mnist",
+    "tiny-imagenet-subset": "tiny_imagenet_subset",
+}
+
+
+@pytest.fixture(params=[*GENERATED, "omniglot", *FOLDERS])
+def distribution(request, shared_cache):
     if request.param == "omniglot":
         return request.getfixturevalue("omniglot")
-    return load(request.param, shots=10, query_shots=13)
+    if request.param in GENERATED:
+        return load(request.param, shots=10, query_shots=13)
+    folder = request.getfixturevalue("real")(FOLDERS[request.param])
+    return load(**wanted(task=request.param), data=folder.parent)
 
 
 @pytest.mark.parametrize("task", GENERATED)
@@ -150,8 +170,9 @@ parts = (*astuple(episodes.support), *astuple(episodes.query), episodes.classes,
 print(task.digest, sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest())
 """
     arguments = {"task": distribution.name, "shots": 10, "query_shots": 13}
-    if distribution.name == "omniglot":
-        arguments = wanted(data=str(request.getfixturevalue("data_folder")))
+    if distribution.name != "sinusoid":
+        data = str(request.getfixturevalue("data_folder"))
+        arguments = wanted(task=distribution.name, data=data)
     process = start_python(code, json.dumps(arguments))
     digest, drawn = process.communicate(timeout=60)[0].split()
     assert digest == distribution.digest

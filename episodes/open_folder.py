@@ -1,0 +1,54 @@
+"""Files that lie loose in a folder, read as those of an archive are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import IO
+
+from episodes.errors import DataError
+
+
+class OpenFolder:
+    """A folder and all that is in it, but for hidden files and folders."""
+
+    def __init__(self, path: Path, advice: str = "") -> None:
+        """Take a folder, and what a user may do when its files are damaged."""
+        self.path = path
+        self.advice = advice
+
+    def names(self) -> list[str]:
+        """Return the names of all files, sorted, with "/" between folders.
+
+        A folder that is a link is not followed, as it may lead around in a circle.
+        """
+        found = []
+        for folder, folders, files in os.walk(self.path):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside = Path(folder).relative_to(self.path)
+            found += [(inside / name).as_posix() for name in files if not name.startswith(".")]
+        return sorted(found)
+
+    def read_each(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the names and contents of files. Raises DataError for one that is not readable."""
+        for name, stream in self.streams(names):
+            try:
+                content = stream.read()
+            except OSError as error:
+                raise self.damaged(f"{name} cannot be read: {error.strerror}") from error
+            yield name, content
+
+    def streams(self, names: Collection[str]) -> Iterator[tuple[str, IO[bytes]]]:
+        """Yield the names of files, and each open for reading until the next one is asked for."""
+        for name in names:
+            try:
+                file = (self.path / name).open("rb")
+            except OSError as error:
+                raise self.damaged(f"{name} cannot be read: {error.strerror}") from error
+            with file:
+                yield name, file
+
+    def damaged(self, what: str) -> DataError:
+        """Say what is wrong with the files, and how to mend it."""
+        return DataError(f"in the folder {self.path}: {what}{self.advice and chr(10)}{self.advice}")

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from episodes.file_digests import files_digest
+
+
+def test_equal_contents_have_equal_digests_wherever_they_lie(empty_cache, tmp_path):
+    one, other, third = (tmp_path / name for name in ("one", "other", "third"))
+    one.write_bytes(b"content")
+    other.write_bytes(b"content")
+    third.write_bytes(b"contend")
+    assert files_digest([one]) == files_digest([other]) != files_digest([third])
+    assert files_digest([one, third]) != files_digest([third, one])
+
+
+def test_a_file_is_read_again_only_when_it_has_changed(empty_cache, tmp_path, monkeypatch):
+    path = tmp_path / "one"
+    path.write_bytes(b"content")
+    first = files_digest([path])
+    with monkeypatch.context() as patch:
+        patch.setattr("episodes.file_digests._digest", lambda paths: pytest.fail("read again"))
+        assert files_digest([path]) == first
+    path.write_bytes(b"contend")
+    os.utime(path, ns=(1, 1))
+    assert files_digest([path]) != first
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("METASWEEP_CACHE", str(tmp_path / "file"))
+    assert files_digest([tmp_path / "file"]) == files_digest([tmp_path / "file"])
