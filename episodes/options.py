@@ -50,7 +50,7 @@ class Option:
             "switch": "true or false",
             "text": "a text that is not empty",
             "names": "a name, or a list of distinct ones such as [x1, x2]",
-            "path": "the path of a file",
+            "path": "a path",
         }[self.type]
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import episodes
 from episodes.augmentation import Augmentation
 from episodes.class_images import ImageEpisodes
 from episodes.errors import DataError
@@ -205,3 +206,23 @@ def test_real_images_in_folders(real, tmp_path, empty_cache):
     assert drawn.query.inputs.shape == (4, 35, 1, 28, 28)
     assert 0.2 < drawn.query.inputs.mean() < 0.7
     assert not torch.equal(drawn.query.inputs[0], drawn.query.inputs[1])
+
+
+def test_options_say_what_to_load(folder):
+    asked = {"ways": 2, "shots": 1, "query_shots": 2}
+    options = {"folder": str(folder), "size": 8, "test_share": 0.3, "flip": True, "jitter": 0.5}
+    loaded = episodes.load("image-folder", **asked, options=options)
+    same = load(folder, ratios=(0.5, 0.2, 0.3), augmentation=Augmentation(flip=True, jitter=0.5))
+    assert loaded.digest == same.digest
+    assert class_names(loaded) == class_names(same)
+    split = write_split(folder, SPLIT)
+    other = episodes.load("image-folder", **asked, options={**options, "splits": str(split)})
+    assert class_names(other) == {name: tuple(names) for name, names in SPLIT.items()}
+    for wrong, message in (
+        ({"size": 8}, "options.folder: missing: image-folder needs it"),
+        ({**options, "channels": 2}, "channels: 2: must be 1 for grey or 3 for colour"),
+        ({**options, "jitter": 2}, "options.jitter: 2: must be a number, at least 0 and at most 1"),
+        ({**options, "test_share": 0.8}, "ratios: "),
+    ):
+        with pytest.raises(DataError, match=message):
+            episodes.load("image-folder", **asked, options=wrong)

@@ -66,8 +66,8 @@ def test_values_come_in_one_form_and_stay_as_they_are(tmp_path, monkeypatch):
         ({"features": ["a", 1]}, "options.features: ['a', 1]: must be a name, or a list"),
         ({"features": ["a", "a"]}, "options.features: ['a', 'a']: a is listed twice"),
         ({"features": ["a" * 4001]}, "must have at most 4000 characters in all"),
-        ({"file": ""}, "options.file: '': must be the path of a file"),
-        ({"file": 3}, "options.file: 3: must be the path of a file"),
+        ({"file": ""}, "options.file: '': must be a path"),
+        ({"file": 3}, "options.file: 3: must be a path"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_would_be_right(options, message):
@@ -109,7 +109,7 @@ def test_an_option_that_changes_the_data_changes_the_digest(task):
         (DECLARED[2], "true or false", "default true"),
         (DECLARED[3], "one of regression, classification", "default regression"),
         (DECLARED[4], "a name, or a list of distinct ones such as [x1, x2]", ""),
-        (DECLARED[5], "the path of a file", "required"),
+        (DECLARED[5], "a path", "required"),
         (Option("n", "number", "", 0.0), "a number", "default 0"),
     ],
 )

@@ -1,0 +1,260 @@
+"""The tasks that can be named in a specification."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from episodes.arrays.options import OPTIONS as ARRAYS_OPTIONS
+from episodes.options import Option
+from episodes.task import Task
+
+if TYPE_CHECKING:
+    from episodes.archives import Archive
+    from episodes.arrays.distribution import Arrays
+    from episodes.class_images import ImageEpisodes
+    from episodes.harmonic import Harmonic
+    from episodes.omniglot import Omniglot
+    from episodes.sinusoid import Sinusoid
+    from episodes.sinusoid_line import SinusoidLine
+AUGMENTATION = (
+    Option("flip", "switch", "mirror half of the images of meta-train", False),
+    Option("crop_padding", "whole number", "move them by up to so many pixels", 0, least=0),
+    Option(
+        "jitter",
+        "number",
+        "multiply brightness, contrast and saturation by 1 - jitter to 1 + jitter",
+        0.0,
+        least=0,
+        most=1,
+    ),
+    Option("rotations", "switch", "images turned by 90, 180, 270 degrees are other classes", False),
+)
+
+IMAGE_FOLDER = (
+    Option("folder", "path", "holds a folder of images for each class", required=True),
+    Option("size", "whole number", "height and width, in pixels, of all", 84, least=1, most=1024),
+    Option("channels", "whole number", "1 for grey, 3 for colour", 3, least=1, most=3),
+    Option(
+        "splits",
+        "path",
+        "a JSON file of the classes of train, validation and test; left out, by share",
+    ),
+    Option("validation_share", "number", "of the classes, for meta-validation", 0.2, least=0),
+    Option("test_share", "number", "of the classes, for meta-test", 0.2, least=0),
+    Option("split_seed", "whole number", "draws which class is in which split", 0, least=0),
+    Option("skip_corrupt", "switch", "pass over images that cannot be decoded", False),
+    *AUGMENTATION,
+)
+
+
+def _noise(default: float) -> Option:
+    what = "standard deviation of the normal noise on all targets, query included"
+    return Option("noise", "number", what, default, least=0)
+
+
+def _load_sinusoid(*, shots: int, query_shots: int, **_: object) -> Sinusoid:
+    from episodes.sinusoid import Sinusoid
+
+    return Sinusoid(shots, query_shots)
+
+
+def _load_harmonic(
+    *, shots: int, query_shots: int, options: Mapping[str, Any], **_: object
+) -> Harmonic:
+    from episodes.harmonic import Harmonic
+
+    return Harmonic(shots, query_shots, options["noise"])
+
+
+def _load_sinusoid_line(
+    *, shots: int, query_shots: int, options: Mapping[str, Any], **_: object
+) -> SinusoidLine:
+    from episodes.sinusoid_line import SinusoidLine
+
+    return SinusoidLine(shots, query_shots, options["noise"])
+
+
+def _load_arrays(
+    *,
+    ways: int | None,
+    shots: int,
+    query_shots: int,
+    options: Mapping[str, Any],
+    **_: object,
+) -> Arrays:
+    from episodes.arrays.distribution import load_arrays
+
+    return load_arrays(ways, shots, query_shots, options)
+
+
+def _load_image_folder(
+    *, ways: int, shots: int, query_shots: int, options: Mapping[str, Any], **_: object
+) -> ImageEpisodes:
+    from episodes.augmentation import Augmentation
+    from episodes.image_folder import load_image_folder
+
+    held_out = options["validation_share"], options["test_share"]
+    return load_image_folder(
+        options["folder"],
+        ways=ways,
+        shots=shots,
+        query_shots=query_shots,
+        size=options["size"],
+        channels=options["channels"],
+        split_file=options.get("splits"),
+        ratios=(1 - sum(held_out), *held_out),
+        split_seed=options["split_seed"],
+        skip_corrupt=options["skip_corrupt"],
+        augmentation=Augmentation.of(options),
+    )
+
+
+def _load_omniglot(
+    *, ways: int, shots: int, query_shots: int, split: str, data: str | Path | None
+) -> Omniglot:
+    from episodes.omniglot import load_omniglot
+
+    return load_omniglot(split, ways, shots, query_shots, data)
+
+
+def _omniglot_archives() -> Sequence[Archive]:
+    from episodes.omniglot_images import ARCHIVES
+
+    return ARCHIVES
+
+
+def _later(module: str, function: str) -> Callable[..., Any]:
+    """Return a function that imports the real one when it is first called."""
+
+    def call(**arguments: Any) -> Any:
+        return getattr(importlib.import_module(f"episodes.{module}"), function)(**arguments)
+
+    return call
+
+
+def _images(name: str, description: str, module: str, function: str) -> Task:
+    """Return a task of images whose module has a loader and a function `archives`."""
+    load, archives = _later(module, function), _later(module, "archives")
+    return Task(
+        name,
+        description,
+        "classification",
+        load,
+        archives=archives,
+        images=True,
+        options=AUGMENTATION,
+    )
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            "sinusoid",
+            "regression of sine curves with random amplitude and phase (Finn et al. 2017)",
+            "regression",
+            _load_sinusoid,
+        ),
+        Task(
+            "harmonic",
+            "regression of sums of two sine waves around random places (Lacoste et al. 2018)",
+            "regression",
+            _load_harmonic,
+            options=(_noise(0.0),),
+        ),
+        Task(
+            "sinusoid-line",
+            "regression of sine curves and lines, with noise (Finn et al. 2018)",
+            "regression",
+            _load_sinusoid_line,
+            options=(_noise(0.3),),
+        ),
+        Task(
+            "arrays",
+            "regression or classification of your own rows: an npz, parquet or CSV file",
+            "regression",
+            _load_arrays,
+            options=ARRAYS_OPTIONS,
+        ),
+        Task(
+            "image-folder",
+            "classification of your own images: a folder of them for each class",
+            "classification",
+            _load_image_folder,
+            images=True,
+            options=IMAGE_FOLDER,
+        ),
+        Task(
+            "omniglot",
+            "classification of handwritten characters of 50 alphabets (Lake et al. 2015)",
+            "classification",
+            _load_omniglot,
+            splits=("vinyals", "lake"),
+            archives=_omniglot_archives,
+            images=True,
+        ),
+        _images(
+            "cifar-fs",
+            "images of CIFAR-100, its classes split at random (Bertinetto et al. 2018)",
+            "cifar100",
+            "load_cifar_fs",
+        ),
+        _images(
+            "cifar-fs-subset",
+            "CIFAR-FS with 100 images a class; a problem of its own",
+            "cifar100",
+            "load_cifar_fs_subset",
+        ),
+        _images(
+            "fc100",
+            "images of CIFAR-100, its classes split by superclass (Oreshkin et al. 2018)",
+            "cifar100",
+            "load_fc100",
+        ),
+        _images(
+            "fc100-subset",
+            "FC100 with 100 images a class; a problem of its own",
+            "cifar100",
+            "load_fc100_subset",
+        ),
+        _images(
+            "double-mnist",
+            "numbers of two handwritten digits (Sun 2019)",
+            "multi_digit",
+            "load_double_mnist",
+        ),
+        _images(
+            "triple-mnist",
+            "numbers of three handwritten digits (Sun 2019)",
+            "multi_digit",
+            "load_triple_mnist",
+        ),
+        _images(
+            "mini-imagenet",
+            "100 classes of ImageNet in 84 x 84 (Vinyals et al. 2016, Ravi and Larochelle 2017)",
+            "mini_imagenet",
+            "load_mini_imagenet",
+        ),
+        _images(
+            "tiny-imagenet-subset",
+            "25 classes of ImageNet in 64 x 64; a problem of its own",
+            "tiny_imagenet",
+            "load_tiny_imagenet",
+        ),
+        _images(
+            "tiered-imagenet",
+            "608 classes of ImageNet in 84 x 84, split by category (Ren et al. 2018)",
+            "tiered_imagenet",
+            "load_tiered_imagenet",
+        ),
+        _images(
+            "cub",
+            "200 species of birds in 84 x 84 (Wah et al. 2011, Hilliard et al. 2018)",
+            "cub",
+            "load_cub",
+        ),
+    )
+}
