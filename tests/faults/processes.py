@@ -10,7 +10,7 @@ import time
 
 from tests.cli import session_members, wait_until
 from tests.faults.audit import Audit, audit
-from tests.faults.setting import NAME, Setting, spec
+from tests.faults.setting import EPISODES, NAME, Setting, spec
 
 
 def trial_processes(driver: subprocess.Popen[str]) -> dict[int, str]:
@@ -22,14 +22,16 @@ def trial_processes(driver: subprocess.Popen[str]) -> dict[int, str]:
 def driver_killed(setting: Setting) -> Audit:
     """SIGKILL the driver at random moments, and go on each time."""
     moments, trials = (20, 8) if setting.full else (3, 4)
-    setting.write(spec(trials, 2))
+    # Long enough to be interrupted so often.
+    longer = {"episodes": 4 * EPISODES, "first_rung": EPISODES // 2} if setting.full else {}
+    setting.write(spec(trials, 2, budget=longer))
     kills = 0
     while kills < moments:
         with setting.started(*setting.search()) as driver:
             # From before Ray is up to the midst of trials: a driver is up after about 6 seconds.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 driver.wait(setting.rng.uniform(1.0, 14.0))
-                break  # It was faster than all our moments.
+                break  # It was faster than all our moments, which is looked at below.
             driver.kill()
             driver.wait()
             kills += 1
@@ -38,6 +40,7 @@ def driver_killed(setting: Setting) -> Audit:
     found = audit(setting.left, trials, repeat=interrupted[:3])
     if done is not None:
         found.expect(done.code == 0, f"the last resume: {done.output[-2000:]}")
+    found.expect(kills == moments, f"the search was over after {kills} kills of {moments}")
     return found
 
 
