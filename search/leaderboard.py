@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from search.baseline import NAMES
 from search.config import Config, Metric
 from search.errors import FailedError, UserError
 from search.failures import failed, stopped
@@ -119,16 +120,27 @@ def leaderboard(
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """What one gets without learning, by the problem's metric; see `search.baseline`."""
+
+    name: str
+    validation_mean: float
+    test_mean: float
+
+
+@dataclass(frozen=True)
 class Standing:
     """How the trials of one problem stand.
 
     ranked: columns as in `COLUMNS`, best first. failed: columns as in `search.failures.COLUMNS`.
     stopped: how many trials the search itself stopped before their end.
+    baseline: what each of them has to be compared with; None where no run knows.
     """
 
     ranked: pd.DataFrame
     failed: pd.DataFrame
     stopped: int
+    baseline: Baseline | None = None
 
 
 def standing(
@@ -152,7 +164,22 @@ def standing(
         return Standing(nothing, failed(frame, prefix), stopped(frame, prefix))
     problem_hash = choose_problem(frame, bare, prefix)
     ranked = leaderboard(frame, problem_hash, test_values, top)
-    return Standing(ranked, failed(frame, problem_hash), stopped(frame, problem_hash))
+    return Standing(
+        ranked,
+        failed(frame, problem_hash),
+        stopped(frame, problem_hash),
+        _baseline(frame[frame["problem_hash"] == problem_hash]),
+    )
+
+
+def _baseline(rows: pd.DataFrame) -> Baseline | None:
+    """Return the baseline that the first of some runs of one problem tells of."""
+    known = rows[np.isfinite(rows["validation_baseline"]) & np.isfinite(rows["test_baseline"])]
+    if known.empty:
+        return None
+    row = known.iloc[0]
+    kind = from_params(row["params"]).problem.kind
+    return Baseline(NAMES[kind], float(row["validation_baseline"]), float(row["test_baseline"]))
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich import box
@@ -16,6 +17,9 @@ from rich.text import Text
 
 from search import table_text
 from spaces.composed import described
+
+if TYPE_CHECKING:
+    from search.leaderboard import Baseline
 
 COMPOSED = "composed"
 JSON_FORMAT = "metasweep-leaderboard-2"
@@ -46,9 +50,12 @@ LARGE = 1e6
 """Half-widths from here on are not written out: what almost diverged would fill the screen."""
 
 
-def print_table(board: pd.DataFrame, console: Console) -> None:
-    """Print a table; in a narrow terminal without the columns that can best be spared."""
-    console.print(_table(board, console))
+def print_table(board: pd.DataFrame, console: Console, baseline: Baseline | None = None) -> None:
+    """Print a table; in a narrow terminal without the columns that can best be spared.
+
+    baseline: stands below the ranked trials.
+    """
+    console.print(_table(board, console, baseline))
     parts = _parts(board)
     if any(parts):
         console.print("What the composed ones are made of, where not as MAML:", highlight=False)
@@ -59,9 +66,9 @@ def print_table(board: pd.DataFrame, console: Console) -> None:
     console.print(FOOTNOTE, style="dim", highlight=False)
 
 
-def _table(board: pd.DataFrame, console: Console) -> Table:
+def _table(board: pd.DataFrame, console: Console, baseline: Baseline | None) -> Table:
     """Return a table for rich, with the columns that there is room for."""
-    rows = _cells(board)
+    rows = _cells(board) + _baseline_cells(board, baseline)
     columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     widths = {name: max(map(cell_len, (name, *cells))) for name, cells in columns.items()}
     spared = 0
@@ -90,22 +97,29 @@ def to_csv(board: pd.DataFrame) -> str:
     return text.map(table_text.csv).to_csv(index=False)
 
 
-def to_json(board: pd.DataFrame, failures: pd.DataFrame) -> str:
+def to_json(board: pd.DataFrame, failures: pd.DataFrame, baseline: Baseline | None = None) -> str:
     """Return an object with the lists `ranked`, best first, and `failed`, by number of the trial.
 
     Their entries are objects with all columns; a number that is not finite is null. Up to the first
-    version the document was the list that is `ranked` now.
+    version the document was the list that is `ranked` now. `baseline` is an object, or null.
     """
-    lists = {"ranked": _rows(board), "failed": _rows(failures)}
-    return json.dumps({"format": JSON_FORMAT, **lists}, indent=2, allow_nan=False) + "\n"
+    content = {
+        "format": JSON_FORMAT,
+        "baseline": None if baseline is None else asdict(baseline),
+        "ranked": _rows(board),
+        "failed": _rows(failures),
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def to_markdown(board: pd.DataFrame) -> str:
+def to_markdown(board: pd.DataFrame, baseline: Baseline | None = None) -> str:
     """Return a Markdown table with the terminal's columns."""
-    cells = [[row[0], *map(table_text.markdown, row[1:3]), *row[3:]] for row in _cells(board)]
+    rows = _cells(board) + _baseline_cells(board, baseline)
+    cells = [[row[0], *map(table_text.markdown, row[1:3]), *row[3:]] for row in rows]
     parts, headings = [table_text.markdown(part) for part in _parts(board)], list(HEADINGS)
     if any(parts):
         headings.append("parts, where not as maml")
+        parts += [""] * (len(cells) - len(parts))
         cells = [[*row, part] for row, part in zip(cells, parts, strict=True)]
     lines = [headings, ["---"] * len(headings), *cells]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -143,6 +157,17 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
         ]
         for row in board.to_dict("records")
     ]
+
+
+def _baseline_cells(board: pd.DataFrame, baseline: Baseline | None) -> list[list[str]]:
+    if baseline is None:
+        return []
+    scale = 100.0 if _percent(board) else 1.0
+    cells = dict.fromkeys(HEADINGS, "")
+    cells |= {"rank": "-", "algorithm": baseline.name}
+    cells["validation"] = f"{scale * baseline.validation_mean:.4g}"
+    cells["test"] = f"{scale * baseline.test_mean:.4g} "
+    return [list(cells.values())]
 
 
 def _parts(board: pd.DataFrame) -> list[str]:

@@ -19,6 +19,7 @@ from episodes import DataError
 from episodes.episode import TaskDistribution
 from networks import NetworkError
 from search.attempts import SupersededError
+from search.baseline import baseline
 from search.config import Config
 from search.disk import PATIENT, StillFullError, Waiting, patiently
 from search.errors import UserError
@@ -78,7 +79,7 @@ def run_job(
             yield end
             return
         for report in meta_train(config, distribution, snapshot, room):
-            progress = _progress(report, torch.device(config.device))
+            progress = _progress(report, config, distribution)
             folder.add(report.records)
             if report.phase != "train" or clock() - sealed_at >= SEAL_SECONDS:
                 if progress.ended:
@@ -113,9 +114,11 @@ def _end(folder: TrialFolder) -> Progress | None:
     return None
 
 
-def _progress(report: Report, device: torch.device) -> Progress:
+def _progress(report: Report, config: Config, distribution: TaskDistribution) -> Progress:
     numbers = summaries(report)
-    memory = device_megabytes(device)
+    if report.phase == "final":
+        numbers |= baseline(config.problem, distribution)
+    memory = device_megabytes(torch.device(config.device))
     if memory is not None:
         numbers["device_memory_mb"] = memory
     return Progress(

@@ -34,6 +34,7 @@ INTERVAL = ("mean", "ci95_low", "ci95_high", "n")
 SUMMARIES = (
     *(f"validation_{part}" for part in INTERVAL),
     *(f"test_{part}" for part in INTERVAL),
+    *("validation_baseline", "test_baseline"),
     *("episodes", "train_seconds", "peak_memory_mb", "adaptation_ms"),
 )
 TAGS = (

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from typing import Any
 
 import pandas as pd
@@ -47,6 +48,8 @@ def frame(config: Config, *ends: tuple[int, str, str], **changes: Any) -> pd.Dat
             "train_seconds": 1.0,
             "peak_memory_mb": 100.0,
             "adaptation_ms": 1.0,
+            "validation_baseline": math.nan,
+            "test_baseline": math.nan,
             **changes,
         }
         for i, (number, state, reason) in enumerate(ends)

@@ -17,7 +17,14 @@ from rich.console import Console
 from search import leaderboard_format
 from search.config import Config
 from search.errors import FailedError, UserError
-from search.leaderboard import COLUMNS, choose_problem, leaderboard, split_name
+from search.leaderboard import (
+    COLUMNS,
+    Baseline,
+    choose_problem,
+    leaderboard,
+    split_name,
+    standing,
+)
 from search.records import EpisodeRecords, interval
 from search.run_params import to_params
 from search.snapshot import Snapshot
@@ -254,9 +261,10 @@ class TestFormats:
     def test_json_has_exactly_the_keys_and_null_for_nan(self, board: pd.DataFrame) -> None:
         nothing = pd.DataFrame(columns=["number"])
         document = json.loads(leaderboard_format.to_json(board, nothing))
-        assert list(document) == ["format", "ranked", "failed"]
+        assert list(document) == ["format", "baseline", "ranked", "failed"]
         assert document["format"] == "metasweep-leaderboard-2"
         assert document["failed"] == []
+        assert document["baseline"] is None
         rows = document["ranked"]
         assert [list(entry) for entry in rows] == [KEYS, KEYS]
         assert rows[0]["confirmed"] is True
@@ -264,6 +272,24 @@ class TestFormats:
         assert rows[0]["parameters"]["maml/inner_steps"] == 1
         assert rows[1]["test_mean"] is None
         assert rows[1]["test_ci95_low"] is None
+
+    def test_baseline_stands_below_the_ranking(self, row: MakeRow, accuracy: Config) -> None:
+        numbers = {"validation_baseline": 0.2, "test_baseline": 0.2}
+        rows = [row("a", 0.31, of=accuracy, validation_baseline=math.nan, test_baseline=math.nan)]
+        rows.append(row("b", 0.3, of=accuracy, **numbers))
+        found = standing(pd.DataFrame(rows), "first")
+        assert found.baseline == Baseline("chance", 0.2, 0.2)
+        file = io.StringIO()
+        leaderboard_format.print_table(found.ranked, Console(file=file, width=140), found.baseline)
+        below = [line for line in file.getvalue().splitlines() if " - chance" in line]
+        assert below[0].split() == ["-", "chance", "20", "20"]
+        markdown = leaderboard_format.to_markdown(found.ranked, found.baseline)
+        assert "| - | chance |  |  | 20 | 20  |" in markdown
+        document = json.loads(
+            leaderboard_format.to_json(found.ranked, found.failed, found.baseline)
+        )
+        assert document["baseline"] == {"name": "chance", "validation_mean": 0.2, "test_mean": 0.2}
+        assert len(document["ranked"]) == 2
 
     def test_csv(self, board: pd.DataFrame) -> None:
         rows = list(csv.DictReader(io.StringIO(leaderboard_format.to_csv(board))))

@@ -102,6 +102,7 @@ def test_progress_tells_the_values_so_far(tmp_path: Path) -> None:
     final = told[-1].summaries
     assert final["validation_mean"] == values[-1]
     assert (final["validation_n"], final["test_n"], final["episodes"]) == (5, 6, 24)
+    assert final["validation_baseline"] == final["test_baseline"] == 1 / 3
     assert final["test_ci95_low"] <= final["test_mean"] <= final["test_ci95_high"]
     assert all(math.isfinite(value) for value in final.values())
     assert Progress.from_json(told[-1].to_json()) == told[-1]
