@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +22,12 @@ PARTS = ("support", "query")
 COLORS = {"support": ("tab:red", "o"), "query": ("tab:blue", ".")}
 
 
-def draw_episode(episode: Episodes, kind: Kind, title: str) -> Figure:
+def draw_episode(
+    episode: Episodes, kind: Kind, title: str, class_names: Sequence[str] = ()
+) -> Figure:
     """Draw the support and the query set of one episode side by side.
 
+    class_names: of the split's classes, by id; empty where they have none.
     episode: a batch of one. Images (channels of 1 or 3) are laid out with a row for each label;
     other inputs are drawn as points, over their first feature where they have several.
     Raises ValueError for a batch of another size.
@@ -31,17 +35,21 @@ def draw_episode(episode: Episodes, kind: Kind, title: str) -> Figure:
     if len(episode) != 1:
         raise ValueError(f"one episode is drawn, not {len(episode)}")
     images = episode.support.inputs.dim() == 5 and episode.support.inputs.shape[2] in (1, 3)
+    labels = [
+        f"{label}: {class_names[id] if class_names else f'class {id}'}"
+        for label, id in enumerate(episode.classes[0].tolist())
+    ]
     if images and kind == "classification":
-        figure = _draw_images(episode)
+        figure = _draw_images(episode, labels)
     elif kind == "classification":
-        figure = _draw_points(episode)
+        figure = _draw_points(episode, labels)
     else:
         figure = _draw_curve(episode)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _draw_images(episode: Episodes) -> Figure:
+def _draw_images(episode: Episodes, labels: Sequence[str]) -> Figure:
     grids = [_grid(examples) for examples in (episode.support, episode.query)]
     rows, columns = len(grids[0]), [max(map(len, grid)) for grid in grids]
     figure = Figure(
@@ -58,7 +66,6 @@ def _draw_images(episode: Episodes) -> Figure:
             side.set_visible(False)
         if part == "support":
             ax.set_yticks([height * (row + 0.5) for row in range(rows)])
-            labels = [f"{label}: class {id}" for label, id in enumerate(episode.classes[0])]
             ax.set_yticklabels(labels, fontsize=7)
             ax.tick_params(length=0)
     return figure
@@ -85,15 +92,15 @@ def _mosaic(grid: list[list[np.ndarray]]) -> np.ndarray:
     return whole[..., 0] if channels == 1 else whole
 
 
-def _draw_points(episode: Episodes) -> Figure:
+def _draw_points(episode: Episodes, names: Sequence[str]) -> Figure:
     figure, axes = _two_panels()
     for part, examples, ax in zip(PARTS, (episode.support, episode.query), axes, strict=True):
         flat = examples.inputs[0].flatten(1).float().cpu().numpy()
         second = flat[:, 1] if flat.shape[1] > 1 else np.zeros(len(flat))
         labels = examples.targets[0].cpu().numpy()
-        for label, id in enumerate(episode.classes[0].tolist()):
+        for label, name in enumerate(names):
             at = labels == label
-            ax.scatter(flat[at, 0], second[at], s=14, label=f"{label}: class {id}")
+            ax.scatter(flat[at, 0], second[at], s=14, label=name)
         ax.set_title(part, fontsize=9)
         ax.set_xlabel("first feature" if flat.shape[1] > 1 else "input")
         ax.set_ylabel("second feature" if flat.shape[1] > 1 else "")

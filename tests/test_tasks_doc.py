@@ -45,7 +45,7 @@ def test_code_runs_and_the_specification_reads_what_it_wrote(folder: Path) -> No
 
 def test_commands_work(data_folder: Path, tmp_path: Path) -> None:
     shown = command_lines(bash_blocks(TEXT))
-    assert len(shown) == 5
+    assert len(shown) == 7
     for arguments in shown:
         kept = arguments if arguments == ["list"] else [*arguments, "--dry-run"]
         environment = {"METASWEEP_DATA": str(data_folder)}
@@ -73,7 +73,7 @@ def test_every_task_has_a_row_and_a_section_with_its_options() -> None:
 def test_what_stands_for_torchmeta_loads(folder: Path, data_folder: Path) -> None:
     exec(blocks("python")[0], {})
     calls = re.findall(r"(?m)^\| .* \| `(load\(.*\))` \|$", TEXT)
-    assert len(calls) == 5
+    assert len(calls) == 6
     for call_ in calls:
         task = eval(call_, {"load": load, "folder": data_folder})
         episodes = task.sample("train", 0, range(2))

@@ -72,7 +72,10 @@ def draw(
     distribution = distribution_of(problem, absolute(data))
     episode = distribution.sample(split.value, seed, range(index, index + 1))
     name = f"{problem.name}, meta-{split.value}, seed {seed}, episode {index}"
-    write_bytes(output, _png(draw_episode(episode, distribution.kind, name)))
+    # Not every task's classes have names.
+    named = getattr(distribution, "class_names", None)
+    classes = named(split.value) if named else ()
+    write_bytes(output, _png(draw_episode(episode, distribution.kind, name, classes)))
     console = Console(highlight=False, markup=False)
     console.print(
         f"{output}: {name}; {episode.support.inputs.shape[1]} support and "
