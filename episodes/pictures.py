@@ -47,6 +47,8 @@ def decode_image(content: bytes, shape: tuple[int, int, int], fit: Fit) -> np.nd
             plain = image.convert("RGB" if channels == 3 else "L")
     except ImageError:
         raise
+    except Image.UnidentifiedImageError as error:  # Its text names an object in memory.
+        raise ImageError("is not an image of a known format") from error
     # SyntaxError: a broken PNG; ValueError: text in it that would take much memory.
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise ImageError(f"is not an image ({error})") from error

@@ -61,7 +61,7 @@ def huge_png() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not an image"),
+        (b"", "is not an image of a known format$"),
         (b"text", "is not an image"),
         (encoded()[:200], "is not an image"),
         (encoded(kind="JPEG")[:-200], "is not an image"),
