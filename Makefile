@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SPEC ?= sinusoid
 
-# Tests in several processes at once; tests/several.py says which ones stay together.
-SEVERAL := --numprocesses auto --maxprocesses 4
+# Tests in several processes at once, one more than there are cores, since the long ones mostly
+# wait for others; tests/several.py says which ones stay together.
+SEVERAL = --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 6
 
 # Real data for the tests, where a folder of them lies beside the checkout.
 BESIDE := $(wildcard ../shared/data)

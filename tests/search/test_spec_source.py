@@ -11,9 +11,9 @@ from search.errors import UserError
 from search.spec_source import LARGEST, parse_yaml, read_source, ready_made_names, set_values
 
 KNOWN = (
-    "cifar-fs-subset-5way-1shot, double-mnist-5way-1shot, "
+    "cifar-fs-subset-5way-1shot, double-mnist-5way-1shot, harmonic, "
     "omniglot-20way-1shot, omniglot-5way-1shot, omniglot-5way-5shot, "
-    "sinusoid, sinusoid-composed, sinusoid-family"
+    "sinusoid, sinusoid-composed, sinusoid-family, sinusoid-line"
 )
 
 TAG = "x, line 1: not valid YAML: the tag 'tag:yaml.org,2002:"
