@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.servers import postgres_binaries
-from tests.several import Together
+from tests.several import Together, rank
 
 torch.set_num_threads(1)
 
@@ -25,6 +25,11 @@ def data_folder() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long."""
+    items.sort(key=lambda item: rank(item.nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:

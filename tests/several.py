@@ -1,4 +1,4 @@
-"""What runs in one process where the tests run in several."""
+"""What runs in one process where the tests run in several, and what is begun with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,24 @@ from xdist.scheduler import LoadScopeScheduling
 
 FAULTS = "tests/faults/test_faults.py"
 CLUSTERS = re.compile(r"tests/test_(submit|cluster_run)\.py|.*\[(worker-killed|head-gone)")
+
+LONG = (
+    "tests/test_submit.py",
+    "tests/test_cluster_run.py",
+    FAULTS,
+    "tests/faults/test_secrets.py",
+    "tests/test_readme.py",
+    "tests/test_interruption.py",
+    "tests/test_end_to_end.py",
+    "tests/test_stores.py",
+)
+"""What takes a minute and more, in this order: begun with last, it would run alone at the end."""
+
+
+def rank(nodeid: str) -> int:
+    """Return when a test is to be begun with: lower first."""
+    file = nodeid.partition("::")[0]
+    return LONG.index(file) if file in LONG else len(LONG)
 
 
 class Together(LoadScopeScheduling):

@@ -142,7 +142,8 @@ class TestLeaderboard:
     def test_markdown_is_a_table(self, search: EndedSearch) -> None:
         done = call("leaderboard", "sinusoid", "--format=markdown", folder=search.folder)
         rows = [line for line in done.output.splitlines() if line.startswith("|")]
-        assert len(rows) == 2 + len(search.board())
+        assert len(rows) == 2 + len(search.board()) + 1
+        assert rows[-1].startswith("| - | support mean |")
         assert len({row.count("|") for row in rows}) == 1
 
     def test_file_gets_what_would_be_printed(self, search: EndedSearch, tmp_path: Path) -> None:
