@@ -92,10 +92,11 @@ def run(
     folder: Path,
     command: tuple[str, ...] = PYTHON_M,
     environment: Mapping[str, str] = {},
+    seconds: float = SECONDS,
 ) -> Done:
     """Run a command in a process of its own, to its end."""
     with started(*arguments, folder=folder, command=command, environment=environment) as process:
-        output, _ = process.communicate(timeout=SECONDS)
+        output, _ = process.communicate(timeout=seconds)
     return Done(process.returncode, output)
 
 

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import yaml
 
-from tests.cli import PYTHON_M, Done, run, started, wait_until
+from tests.cli import PYTHON_M, SECONDS, Done, run, started, wait_until
 from tests.faults.audit import Left
 
 EPISODES = 5600
 NAME = "faulty"
+LONGEST = 900
+"""Seconds that a command of the whole table may take, with others beside it."""
+
 ALGORITHMS = ["maml", "anil", "fomaml", "boil", "meta-sgd", "mt-net", "t-net", "reptile"]
 """The published default of each is a trial that is never pruned."""
 
@@ -75,7 +78,9 @@ class Setting:
 
     def run(self, *arguments: str, **environment: str) -> Done:
         """Run a command to its end."""
-        return run(*arguments, folder=self.folder, environment=self.environment | environment)
+        settings = self.environment | environment
+        seconds = LONGEST if self.full else SECONDS
+        return run(*arguments, folder=self.folder, environment=settings, seconds=seconds)
 
     @contextmanager
     def started(
