@@ -32,8 +32,7 @@ from episodes.class_images import (
     ImageEpisodes,
     StoredPixels,
     Wanted,
-    check_images_per_class,
-    check_ways,
+    check_asked,
 )
 from episodes.class_splits import read_name_split
 from episodes.errors import DataError
@@ -75,9 +74,7 @@ def _load(splits: str, subset: bool, wanted: Wanted, data: str | Path | None) ->
     task = f"{splits}-subset" if subset else splits
     class_split = read_name_split(splits)
     # Before a download.
-    counts = {split: len(names) for split, names in class_split.classes.items()}
-    check_ways(task, counts, wanted)
-    check_images_per_class(task, IMAGES, wanted)
+    check_asked(task, class_split.classes, IMAGES, wanted)
     images, path = load_images(data)
     chosen = class_split.classes, class_split.digest, wanted
     if not subset:

@@ -248,6 +248,21 @@ def check_disjoint(name: str, classes: Mapping[Split, Sequence[str]]) -> None:
             )
 
 
+def check_asked(
+    name: str,
+    classes: Mapping[Split, Sequence[str]],
+    images: int,
+    wanted: Wanted,
+    which: str = "a class",
+) -> None:
+    """Raise DataError, before anything is downloaded, for more than a published data set has.
+
+    images: of `which`, the class that has the fewest.
+    """
+    check_ways(name, {split: len(names) for split, names in classes.items()}, wanted)
+    check_images_per_class(name, images, wanted, which)
+
+
 def check_ways(name: str, classes: Mapping[Split, int], wanted: Wanted) -> None:
     """Raise DataError when episodes ask for more classes than a split has."""
     for split, count in classes.items():

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.archives import Archive, Source, locate
-from episodes.class_images import ImageEpisodes, Wanted, check_images_per_class, check_ways
+from episodes.class_images import ImageEpisodes, Wanted, check_asked
 from episodes.class_splits import read_name_split
 from episodes.file_digests import files_digest
 from episodes.packed import open_packed
@@ -52,9 +52,7 @@ def load_cub(*, data: str | Path | None = None, **wanted: Any) -> ImageEpisodes:
     class_split = read_name_split("cub")
     # Before a download.
     asked = Wanted.of(**wanted)
-    counts = {split: len(names) for split, names in class_split.classes.items()}
-    check_ways("cub", counts, asked)
-    check_images_per_class("cub", FEWEST, asked, "its rarest class")
+    check_asked("cub", class_split.classes, FEWEST, asked, "its rarest class")
     path = locate(ARCHIVE, data)[1]
     channels, height, width = SHAPE
     images = stored_images(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.archives import Archive
-from episodes.class_images import ImageEpisodes, Wanted, check_images_per_class, check_ways
+from episodes.class_images import ImageEpisodes, Wanted, check_asked
 from episodes.class_splits import read_name_split
 from episodes.mini_imagenet_files import ARCHIVE, IMAGES, load_images
 from episodes.stored_images import image_episodes
@@ -36,8 +36,6 @@ def load_mini_imagenet(*, data: str | Path | None = None, **wanted: Any) -> Imag
     """
     class_split = read_name_split(TASK)
     asked = Wanted.of(**wanted)
-    counts = {split: len(names) for split, names in class_split.classes.items()}
-    check_ways(TASK, counts, asked)
-    check_images_per_class(TASK, IMAGES, asked)
+    check_asked(TASK, class_split.classes, IMAGES, asked)
     images = load_images(data, class_split)
     return image_episodes(TASK, images, class_split.classes, class_split.digest, asked)

@@ -30,8 +30,7 @@ from episodes.class_images import (
     ClassImages,
     ImageEpisodes,
     Wanted,
-    check_images_per_class,
-    check_ways,
+    check_asked,
 )
 from episodes.class_splits import read_name_split
 from episodes.counter_rng import stream_key, uniforms
@@ -74,9 +73,7 @@ def load_triple_mnist(*, data: str | Path | None = None, **wanted: Any) -> Image
 def _load(task: str, digits: int, wanted: Wanted, data: str | Path | None) -> ImageEpisodes:
     class_split = read_name_split(task)
     # Before a download.
-    counts = {split: len(names) for split, names in class_split.classes.items()}
-    check_ways(task, counts, wanted)
-    check_images_per_class(task, IMAGES_PER_CLASS, wanted)
+    check_asked(task, class_split.classes, IMAGES_PER_CLASS, wanted)
     stored = load_digits(data)
     splits = {
         split: ClassImages(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.archives import Archive, Source, locate
-from episodes.class_images import ImageEpisodes, Wanted, check_images_per_class, check_ways
+from episodes.class_images import ImageEpisodes, Wanted, check_asked
 from episodes.class_splits import read_name_split
 from episodes.file_digests import files_digest
 from episodes.packed import open_packed
@@ -66,9 +66,7 @@ def load_tiny_imagenet(*, data: str | Path | None = None, **wanted: Any) -> Imag
     class_split = read_name_split("tiny-imagenet")
     # Before a download.
     asked = Wanted.of(**wanted)
-    counts = {split: len(names) for split, names in class_split.classes.items()}
-    check_ways(TASK, counts, asked)
-    check_images_per_class(TASK, IMAGES, asked)
+    check_asked(TASK, class_split.classes, IMAGES, asked)
     archive, path = locate(ARCHIVE, data)
     synsets = {name for names in class_split.classes.values() for name in names}
     images = stored_images(
