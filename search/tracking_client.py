@@ -22,6 +22,7 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
 
+from search import sqlite_store
 from search.errors import StoreError, UserError
 from search.masking import mask
 
@@ -108,8 +109,8 @@ def _open_database(uri: str) -> None:
     url = sqlalchemy.make_url(uri)
     options = {}
     if url.get_backend_name() == "sqlite":
-        if url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        if url.database and url.database != ":memory:":
+            sqlite_store.create(Path(url.database))
     elif url.get_backend_name() in ("postgresql", "mysql"):
         options["connect_timeout"] = CONNECT_SECONDS
     engine = sqlalchemy.create_engine(url, connect_args=options)

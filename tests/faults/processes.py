@@ -35,11 +35,12 @@ def driver_killed(setting: Setting) -> Audit:
             driver.kill()
             driver.wait()
             kills += 1
-    done = setting.run(*setting.search()) if not _is_complete(setting) else None
+    if not _is_complete(setting):
+        done = setting.run(*setting.search())
+        if done.code != 0:
+            return Audit(wrong=[f"the last resume: {done.output[-2000:]}"])
     interrupted = [n for n in range(trials) if _attempts(setting, n) > 1]
     found = audit(setting.left, trials, repeat=interrupted[:3])
-    if done is not None:
-        found.expect(done.code == 0, f"the last resume: {done.output[-2000:]}")
     found.expect(kills == moments, f"the search was over after {kills} kills of {moments}")
     return found
 

@@ -1,0 +1,31 @@
+"""A new SQLite store of MLflow's: made aside, and put in its place whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+
+def create(path: Path) -> None:
+    """Make a store at `path` unless there is one.
+
+    MLflow makes its tables in some fifty migrations, over a second or more. A database in which it
+    was killed between two of them is neither empty nor whole, and MLflow refuses it from then on.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not the lock of those who write: this one may be held for longer than their turns last.
+    with FileLock(f"{path}.new.lock"):
+        if path.exists():
+            return
+        aside = path.with_name(f"{path.name}.new")
+        for left in (aside, aside.with_name(f"{aside.name}-journal")):
+            left.unlink(missing_ok=True)
+        SqlAlchemyStore(f"sqlite:///{aside}", "mlruns").engine.dispose()
+        # Somebody else's tool may have made one meanwhile.
+        if not path.exists():
+            aside.replace(path)
+        aside.unlink(missing_ok=True)
