@@ -21,14 +21,15 @@ A tensor is a scalar, or (T,) where the episodes of a batch belong to different 
 """
 
 Diagnostics = dict[str, Tensor]
-"""(T,) values by name: `query_loss` after adaptation and, for classification, `query_accuracy`."""
+"""(T,) values by name: `query_loss` after adaptation, and the score where the loss has one, such as
+`query_accuracy`."""
 
 
 @dataclass(frozen=True)
 class Objective:
     """What an algorithm needs to know of the problem.
 
-    loss: per-episode loss, and accuracy where there is one.
+    loss: per-episode loss, and score where there is one.
     transductive: whether query examples may share normalization statistics.
     ways: classes in an episode, and train_classes in meta-train; None for regression.
     """

@@ -48,7 +48,7 @@ def _pooled_regression(network: Network, objective: Objective) -> Algorithm:
         outputs = network(meta, inputs)
         loss = objective.loss.per_episode(outputs, targets).mean()
         gradients = gradients_of(loss, meta)
-        of_query = outputs.view(len(episodes), -1, outputs.shape[-1])[:, support.inputs.shape[1] :]
+        of_query = outputs.view(len(episodes), -1, *outputs.shape[2:])[:, support.inputs.shape[1] :]
         return gradients, state, diagnose(objective, of_query, query.targets)
 
     inner = InnerLoop(network, objective, Recipe(meta_gradient="first_order"))

@@ -142,10 +142,10 @@ class _Writer:
             classes=np.zeros((count, 0), dtype=np.int64),
             loss_before=self._rng.random(count),
             loss_after=self._rng.random(count),
-            accuracy_before=unmeasured,
-            accuracy_after=unmeasured,
+            score_before=unmeasured,
+            score_after=unmeasured,
             loss_curve=self._rng.random((count, 6)),
-            accuracy_curve=np.full((count, 6), np.nan),
+            score_curve=np.full((count, 6), np.nan),
         )
 
 

@@ -151,8 +151,8 @@ def _records(
         classes=rng.integers(0, 1000, (count, WAYS)),
         loss_before=unmeasured if training else rng.random(count),
         loss_after=rng.random(count),
-        accuracy_before=unmeasured if training else rng.random(count),
-        accuracy_after=rng.random(count),
+        score_before=unmeasured if training else rng.random(count),
+        score_after=rng.random(count),
         loss_curve=curve,
-        accuracy_curve=curve,
+        score_curve=curve,
     )

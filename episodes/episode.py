@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -10,17 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from episodes.kinds import Kind as Kind
+
 Split = Literal["train", "validation", "test"]
-Kind = Literal["classification", "regression"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+IGNORED = -100
+"""A target that neither loss nor score counts, as torch's losses call it."""
 
 
 @dataclass(frozen=True)
 class Examples:
     """Examples of T episodes, N of each.
 
-    inputs: (T, N, *input_shape), floating point.
+    inputs: (T, N, *input_shape), floating point, or int64 where they are symbols.
     targets: (T, N) int64 labels in 0..ways-1 for classification, (T, N, D) floats for regression.
+        Segmentation: (T, N, H, W) int64, 0 or 1 at each pixel. Translation: (T, N, L) int64, the
+        symbols. IGNORED where nothing is asked.
     """
 
     inputs: Tensor
@@ -31,10 +36,11 @@ class Examples:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Examples:
         """Move to a device; floating point tensors are cast to `dtype`."""
-        targets = self.targets.to(device)
-        if targets.is_floating_point():
-            targets = targets.to(dtype)
-        return Examples(self.inputs.to(device, dtype), targets)
+        return Examples(_cast(self.inputs, device, dtype), _cast(self.targets, device, dtype))
+
+
+def _cast(values: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    return values.to(device, dtype) if values.is_floating_point() else values.to(device)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class Episodes:
 
     support, query: what to adapt on and what to judge by.
     classes: (T, ways) int64, the id of each label's class within its split: label k of episode t is
-        class `classes[t, k]`. (T, 0) for regression.
+        class `classes[t, k]`. (T, 1) for segmentation, the class that is 1, and for
+        translation, the language; (T, 0) for regression.
     index: (T,) int64, the episode's index in its split.
     """
 
@@ -81,7 +88,7 @@ class Episodes:
         ]
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Episodes:
-        """Move to a device; inputs and real-valued targets are cast to `dtype`."""
+        """Move to a device; inputs and targets of floating point are cast to `dtype`."""
         return Episodes(
             self.support.to(device, dtype),
             self.query.to(device, dtype),
@@ -123,12 +130,30 @@ def sampling_on(distribution: TaskDistribution, device: torch.device) -> TaskDis
     return distribution
 
 
+@runtime_checkable
+class Measures(Protocol):
+    """A distribution whose meta-test episodes are judged by more than their loss and score.
+
+    measures: names of what `measure` returns, beginning with what says most.
+    """
+
+    measures: tuple[str, ...]
+
+    def measure(self, predict: Callable[[Tensor], Tensor], query: Examples) -> dict[str, Tensor]:
+        """Judge T adapted networks: (T,) values by name.
+
+        predict: query inputs (T, N, *input_shape) -> outputs (T, N, ...) of these networks.
+        """
+        ...
+
+
 class TaskDistribution(Protocol):
     """Where episodes come from. An episode depends only on (split, seed, index).
 
     name: "sinusoid", "omniglot", ...
     input_shape: shape of one example, (1,) or (channels, height, width).
-    outputs: what a network must emit for an example: ways, or the dimension of the target.
+    outputs: what a network must emit for an example, or for each of its pixels or symbols: as many
+        logits as there are labels, or the dimension of the target.
     train_classes: number of meta-train classes; None for regression.
     digest: hex digest of the data and the split; equal data gives an equal digest anywhere.
     """

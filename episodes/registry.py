@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from episodes.catalog import TASKS
 from episodes.errors import DataError
+from episodes.kinds import WITH_WAYS
 from episodes.task import Task
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def load(
     _at_least(1, "query_shots", query_shots)
     values = entry.complete(options)
     kind = entry.kind_of(values)
-    if kind == "regression" and ways is not None:
-        raise DataError(f"ways: {ways} has no meaning for the regression task {task}; leave it out")
-    if kind == "classification":
+    if kind not in WITH_WAYS and ways is not None:
+        raise DataError(f"ways: {ways} has no meaning for the {kind} task {task}; leave it out")
+    if kind in WITH_WAYS:
         if ways is None:
             raise DataError(
                 f"ways: missing; {task} needs the number of classes in an episode, such as 5"

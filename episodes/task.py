@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from episodes.kinds import KINDS, Kind
 from episodes.options import Option, complete
 
 if TYPE_CHECKING:
     from episodes.archives import Archive
-    from episodes.episode import Kind, TaskDistribution
-
-KINDS = ("regression", "classification")
+    from episodes.episode import TaskDistribution
 
 
 @dataclass(frozen=True)

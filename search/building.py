@@ -10,7 +10,7 @@ import algorithms
 import networks
 from algorithms import Algorithm, Objective
 from algorithms.algorithm import Hyper
-from algorithms.parts.losses import CLASSIFICATION, REGRESSION, Loss
+from algorithms.parts.losses import LOSSES, Loss
 from episodes.episode import TaskDistribution
 from search import extensions
 from search.config import Config
@@ -20,9 +20,10 @@ COUNTS = ("inner_steps", "inner_steps_evaluation", "meta_batch_size", "cg_steps"
 
 def objective_of(config: Config, distribution: TaskDistribution) -> Objective:
     """Return what an algorithm needs to know of the configuration's problem."""
-    loss = CLASSIFICATION if distribution.kind == "classification" else REGRESSION
     problem = config.problem
-    return Objective(loss, problem.transductive, problem.ways, distribution.train_classes)
+    return Objective(
+        LOSSES[distribution.kind], problem.transductive, problem.ways, distribution.train_classes
+    )
 
 
 def build(config: Config, distribution: TaskDistribution) -> tuple[Algorithm, Loss]:

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Metric = Literal["query_loss", "query_accuracy"]
+from episodes.kinds import SCORES, Kind, Score
+
+Metric = Literal["query_loss", "query_accuracy", "query_iou"]
+METRICS: dict[Score, Metric] = {"accuracy": "query_accuracy", "iou": "query_iou"}
 
 # Far above what anyone trains, and below what no machine could hold or count.
 MOST_WAYS = 10_000
@@ -40,7 +43,7 @@ class Problem:
     """
 
     task: str
-    kind: Literal["classification", "regression"]
+    kind: Kind
     shots: int
     query_shots: int
     ways: int | None = None
@@ -72,12 +75,13 @@ class Problem:
     @property
     def metric(self) -> Metric:
         """What trials are compared by, after adaptation, averaged over episodes."""
-        return "query_accuracy" if self.kind == "classification" else "query_loss"
+        score = SCORES[self.kind]
+        return METRICS[score] if score else "query_loss"
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
         """Which way is better."""
-        return "maximize" if self.kind == "classification" else "minimize"
+        return "maximize" if SCORES[self.kind] else "minimize"
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from episodes.episode import SPLITS, Episodes, Examples, TaskDistribution
+from episodes.episode import IGNORED, SPLITS, Episodes, Examples, TaskDistribution
 from search.config import Problem
 from search.errors import UserError
 from search.user_code import blamed
 
 DRAWN = 2
+CLASSES = {"segmentation": 1, "translation": 1}
+"""Ids of an episode, where the problem has no ways."""
 ATTRIBUTES = ("name", "kind", "input_shape", "outputs", "train_classes", "digest", "sample")
 
 
@@ -70,24 +72,39 @@ def _episode_problems(
         examples: Examples = getattr(episodes, name)
         count = each * (problem.ways or 1)
         shape = (DRAWN, count, *distribution.input_shape)
-        yield from _wrong(f"{name}.inputs", examples.inputs, shape, None)
-        if problem.ways is None:
-            shape = (DRAWN, count, distribution.outputs)
-            yield from _wrong(f"{name}.targets", examples.targets, shape, None)
-        else:
-            labels, right = examples.targets, (DRAWN, count)
-            problems = list(_wrong(f"{name}.targets", labels, right, torch.int64))
-            yield from problems
-            if not problems and not bool(((labels >= 0) & (labels < problem.ways)).all()):
-                yield (
-                    f"{name}.targets: from {int(labels.min())} to {int(labels.max())}; "
-                    f"labels must be from 0 to {problem.ways - 1}"
-                )
-    yield from _wrong("classes", episodes.classes, (DRAWN, problem.ways or 0), torch.int64)
+        symbols = torch.int64 if problem.kind == "translation" else None
+        yield from _wrong(f"{name}.inputs", examples.inputs, shape, symbols)
+        yield from _target_problems(name, problem, distribution, examples, count)
+    named = problem.ways or CLASSES.get(problem.kind, 0)
+    yield from _wrong("classes", episodes.classes, (DRAWN, named), torch.int64)
     indices = list(_wrong("index", episodes.index, (DRAWN,), torch.int64))
     yield from indices
     if not indices and episodes.index.tolist() != list(range(DRAWN)):
         yield f"index: {episodes.index.tolist()}: must be {list(range(DRAWN))}, as asked for"
+
+
+def _target_problems(
+    name: str, problem: Problem, distribution: TaskDistribution, examples: Examples, count: int
+) -> Iterator[str]:
+    found = examples.targets
+    if problem.kind == "regression":
+        whole = (DRAWN, count, distribution.outputs)
+        yield from _wrong(f"{name}.targets", found, whole, None)
+        return
+    shape: tuple[int, ...] = (DRAWN, count)
+    least, most = 0, distribution.outputs - 1
+    if problem.kind == "segmentation":
+        shape, most = (DRAWN, count, *distribution.input_shape[1:]), 1
+    if problem.kind == "translation":
+        shape = (DRAWN, count, found.shape[-1])
+    problems = list(_wrong(f"{name}.targets", found, shape, torch.int64))
+    yield from problems
+    counted = found if problem.kind == "classification" else found[found != IGNORED]
+    if not problems and not bool(((counted >= least) & (counted <= most)).all()):
+        yield (
+            f"{name}.targets: from {int(counted.min())} to {int(counted.max())}; "
+            f"labels must be from {least} to {most}"
+        )
 
 
 def _wrong(

@@ -66,8 +66,13 @@ def training_rows(batches: Sequence[Trained], seeds: Sequence[int]) -> EpisodeRe
     total = sum(counts)
     missing = np.full(total, np.nan)
     losses = torch.cat([batch.diagnostics["query_loss"] for batch in batches])
-    accuracies = [batch.diagnostics.get("query_accuracy") for batch in batches]
-    known = [each for each in accuracies if each is not None]
+    # Beside the loss a diagnosis holds the score, if the problem has one.
+    known = [
+        value
+        for batch in batches
+        for name, value in batch.diagnostics.items()
+        if name != "query_loss"
+    ]
     owners = [np.repeat(np.array(seeds, dtype=np.int64), count // len(seeds)) for count in counts]
     return EpisodeRecords(
         split=np.full(total, "train", dtype="U10"),
@@ -78,8 +83,8 @@ def training_rows(batches: Sequence[Trained], seeds: Sequence[int]) -> EpisodeRe
         classes=torch.cat([batch.classes for batch in batches]).cpu().numpy(),
         loss_before=missing,
         loss_after=losses.double().cpu().numpy(),
-        accuracy_before=missing,
-        accuracy_after=torch.cat(known).double().cpu().numpy() if known else missing,
+        score_before=missing,
+        score_after=torch.cat(known).double().cpu().numpy() if known else missing,
         loss_curve=np.empty((total, 0)),
-        accuracy_curve=np.empty((total, 0)),
+        score_curve=np.empty((total, 0)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +26,25 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "classes": (pa.list_(pa.int64()), "class ids within the split, by label; empty in regression"),
     "loss_before": (pa.float64(), "query loss before adaptation; NaN in training"),
     "loss_after": (pa.float64(), "query loss after adaptation"),
-    "accuracy_before": (pa.float64(), "query accuracy before adaptation; NaN if there is none"),
-    "accuracy_after": (pa.float64(), "query accuracy after adaptation; NaN if there is none"),
+    "score_before": (
+        pa.float64(),
+        "query accuracy or IoU before adaptation; NaN if the problem has neither",
+    ),
+    "score_after": (pa.float64(), "the same after adaptation"),
     "loss_curve": (
         pa.list_(pa.float64()),
         "query loss after 0, 1, ... inner steps; NaN where not measured; empty in training",
     ),
-    "accuracy_curve": (pa.list_(pa.float64()), "query accuracy, like loss_curve"),
+    "score_curve": (pa.list_(pa.float64()), "query accuracy or IoU, like loss_curve"),
+    "measures": (
+        pa.map_(pa.string(), pa.float64()),
+        "what else the task measures after adaptation, by name; only in meta-test",
+    ),
 }
 
 SCHEMA = pa.schema(
     [pa.field(name, kind, metadata={"about": text}) for name, (kind, text) in COLUMNS.items()],
-    metadata={"format": "metasweep-episodes-2"},
+    metadata={"format": "metasweep-episodes-3"},
 )
 
 
@@ -51,16 +58,30 @@ def to_parquet(records: Sequence[EpisodeRecords]) -> bytes:
 
 
 def read(paths: Sequence[Path]) -> pd.DataFrame:
-    """Read files that `to_parquet` made as one frame; list columns come as numpy arrays."""
+    """Read files that `to_parquet` made as one frame; list columns come as numpy arrays.
+
+    Each measure comes as a column of its own, NaN where there is none.
+    """
     tables = [pq.read_table(path, schema=SCHEMA) for path in paths]
-    return pa.concat_tables([SCHEMA.empty_table(), *tables]).to_pandas()
+    frame = pa.concat_tables([SCHEMA.empty_table(), *tables]).to_pandas()
+    found = [dict(row) for row in frame.pop("measures")]
+    for name in sorted({name for row in found for name in row}):
+        frame[name] = np.array([row.get(name, np.nan) for row in found])
+    return frame
+
+
+def measures(frame: pd.DataFrame) -> list[str]:
+    """Return the names of the measures in a frame of `read`."""
+    return [name for name in frame.columns if name not in COLUMNS]
 
 
 def _table(records: EpisodeRecords) -> pa.Table:
     columns = []
     for field in SCHEMA:
         values = getattr(records, field.name)
-        if pa.types.is_list(field.type):
+        if field.name == "measures":
+            columns.append(_maps(values, len(records), field.type))
+        elif pa.types.is_list(field.type):
             columns.append(_lists(values, field.type))
         else:
             # from_pandas=False keeps NaN a number: null would mean that nothing was measured.
@@ -73,3 +94,10 @@ def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
     offsets = np.arange(rows + 1, dtype=np.int32) * width
     flat = pa.array(np.ascontiguousarray(values).reshape(-1), type=kind.value_type)
     return pa.ListArray.from_arrays(pa.array(offsets), flat)
+
+
+def _maps(values: Mapping[str, np.ndarray], rows: int, kind: pa.MapType) -> pa.MapArray:
+    offsets = np.arange(rows + 1, dtype=np.int32) * len(values)
+    keys = pa.array(list(values) * rows, type=kind.key_type)
+    flat = np.stack(list(values.values()), axis=1).reshape(-1) if values else np.empty(0)
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(flat, type=kind.item_type))

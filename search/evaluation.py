@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from algorithms.algorithm import Algorithm, Hyper
+from algorithms.algorithm import Adapted, Algorithm, Hyper
 from algorithms.engine import Formulation, chunks
 from algorithms.parts import noise
 from algorithms.parts.losses import Loss
-from episodes.episode import Episodes, Split, TaskDistribution
+from episodes.episode import Episodes, Examples, Measures, Split, TaskDistribution
 from networks.network import Params
 from search.config import Problem
 from search.records import EpisodeRecords, RecordSplit, concatenate
@@ -61,8 +62,9 @@ def evaluate(
     split: "rung" and "validation" are drawn from meta-validation, "test" from meta-test.
     seed: of the learner, for the record.
     episodes: other indices than the fixed ones of the problem.
-    Returns a row per episode, with the query loss and accuracy before the first inner step, after
-    the last, and as a curve over them (NaN at steps in between that were not measured).
+    Returns a row per episode, with the query loss and score before the first inner step, after the
+    last, and as a curve over them (NaN at steps in between that were not measured); at meta-test
+    also with what else the distribution measures.
     """
     wanted = indices(problem, split) if episodes is None else episodes
     drawn_from: Split = "test" if split == "test" else "validation"
@@ -75,9 +77,15 @@ def evaluate(
         )
         for chunk in chunks(drawn, size):
             keys = noise.keys_of(problem.evaluation_seed, chunk.index)
-            losses, accuracies = _curves(learner, chunk.to(device), keys.to(device))
+            moved = chunk.to(device)
+            losses, scores, adapted = _curves(learner, moved, keys.to(device))
             seconds = (time.perf_counter() - began) / len(chunk)
-            parts.append(_rows(split, chunk, losses, accuracies, seconds, episodes_seen, seed))
+            measured = {}
+            if split == "test" and isinstance(distribution, Measures):
+                measured = _measured(learner, distribution, adapted, moved.query)
+            parts.append(
+                _rows(split, chunk, losses, scores, measured, seconds, episodes_seen, seed)
+            )
     return concatenate(parts)
 
 
@@ -89,12 +97,13 @@ def measured_steps(steps: int) -> list[int]:
 
 def _curves(
     learner: Learner, episodes: Episodes, keys: torch.Tensor
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return query loss and accuracy, each (T, steps + 1), NaN where not measured."""
+) -> tuple[np.ndarray, np.ndarray, Adapted]:
+    """Return query loss and score, each (T, steps + 1), NaN where not measured; what adapted."""
     algorithm, loss = learner.algorithm, learner.loss
     losses = np.full((len(episodes), learner.steps + 1), np.nan)
-    accuracies = np.full_like(losses, np.nan)
-    adapted, taken = None, 0
+    scores = np.full_like(losses, np.nan)
+    adapted: Adapted | None = None
+    taken = 0
     with torch.no_grad():
         for step in measured_steps(learner.steps):
             adapted = algorithm.adapt(
@@ -109,16 +118,28 @@ def _curves(
             taken = step
             outputs = algorithm.predict(learner.meta, learner.state, adapted, episodes.query.inputs)
             losses[:, step] = loss.per_episode(outputs, episodes.query.targets).cpu()
-            if loss.accuracy is not None:
-                accuracies[:, step] = loss.accuracy(outputs, episodes.query.targets).cpu()
-    return losses, accuracies
+            if loss.score is not None:
+                scores[:, step] = loss.score(outputs, episodes.query.targets).cpu()
+    assert adapted is not None
+    return losses, scores, adapted
+
+
+def _measured(
+    learner: Learner, distribution: Measures, adapted: Adapted, query: Examples
+) -> dict[str, np.ndarray]:
+    """Return what the distribution itself measures, (T,) by name."""
+    predict = functools.partial(learner.algorithm.predict, learner.meta, learner.state, adapted)
+    with torch.no_grad():
+        found = distribution.measure(predict, query)
+    return {name: found[name].double().cpu().numpy() for name in distribution.measures}
 
 
 def _rows(
     split: RecordSplit,
     episodes: Episodes,
     losses: np.ndarray,
-    accuracies: np.ndarray,
+    scores: np.ndarray,
+    measured: dict[str, np.ndarray],
     seconds: float,
     episodes_seen: int,
     seed: int,
@@ -133,8 +154,9 @@ def _rows(
         classes=episodes.classes.numpy(),
         loss_before=losses[:, 0],
         loss_after=losses[:, -1],
-        accuracy_before=accuracies[:, 0],
-        accuracy_after=accuracies[:, -1],
+        score_before=scores[:, 0],
+        score_after=scores[:, -1],
         loss_curve=losses,
-        accuracy_curve=accuracies,
+        score_curve=scores,
+        measures=measured,
     )

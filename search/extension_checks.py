@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from episodes import Option, Task
+from episodes.kinds import KINDS
 from spaces.extension import AlgorithmExtension, NetworkExtension
 from spaces.outer import OUTER_ADAM
 from spaces.parameter import Choice, Fixed, Float, Int
 from spaces.space import Space, bare
-
-KINDS = ("classification", "regression")
 
 
 def algorithm_problem(extension: AlgorithmExtension) -> str | None:

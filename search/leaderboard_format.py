@@ -136,7 +136,7 @@ def _title(board: pd.DataFrame) -> str:
 
 
 def _percent(board: pd.DataFrame) -> bool:
-    return bool(board["metric"].iloc[0] == "query_accuracy")
+    return bool(board["metric"].iloc[0] != "query_loss")
 
 
 def _cells(board: pd.DataFrame) -> list[list[str]]:

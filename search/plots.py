@@ -19,7 +19,6 @@ from search.config import Metric
 
 TRIALS_FOR_IMPORTANCE = 4
 IMPORTANCES_SHOWN = 15
-CURVES = {"query_loss": "loss_curve", "query_accuracy": "accuracy_curve"}
 SPLITS = {
     "validation": ("meta-validation", "31, 119, 180"),
     "test": ("meta-test", "214, 99, 36"),
@@ -115,7 +114,9 @@ def adaptation_curves(episodes: pd.DataFrame, metric: Metric) -> go.Figure | str
     """
     figure = go.Figure()
     for split, (label, color) in SPLITS.items():
-        rows = episodes.loc[episodes["split"] == split, CURVES[metric]]
+        rows = episodes.loc[
+            episodes["split"] == split, "loss_curve" if metric == "query_loss" else "score_curve"
+        ]
         if rows.empty:
             continue
         values = np.stack(list(rows))

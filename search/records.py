@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -23,10 +23,12 @@ class EpisodeRecords:
     episodes_seen: (N,) int64, training episodes seen when the row was made.
     seconds: (N,) float64, wall seconds of the batch it ran in, shared equally.
     classes: (N, ways) int64 class ids within the split; (N, 0) for regression.
-    loss_before, accuracy_before: (N,) float64 on the query set before adaptation; NaN for training
-        episodes and where there is no accuracy.
-    loss_after, accuracy_after: (N,) float64, after adaptation.
-    loss_curve, accuracy_curve: (N, steps + 1) float64, after each inner step; (N, 0) for training.
+    loss_before, score_before: (N,) float64 on the query set before adaptation; NaN for training
+        episodes and where the problem has no score.
+    loss_after, score_after: (N,) float64, after adaptation.
+    loss_curve, score_curve: (N, steps + 1) float64, after each inner step; (N, 0) for training.
+    measures: (N,) float64 by name, after adaptation: what else the task's meta-test episodes are
+        judged by (`episodes.episode.Measures`); empty for all other rows.
     """
 
     split: np.ndarray
@@ -37,20 +39,25 @@ class EpisodeRecords:
     classes: np.ndarray
     loss_before: np.ndarray
     loss_after: np.ndarray
-    accuracy_before: np.ndarray
-    accuracy_after: np.ndarray
+    score_before: np.ndarray
+    score_after: np.ndarray
     loss_curve: np.ndarray
-    accuracy_curve: np.ndarray
+    score_curve: np.ndarray
+    measures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
 
     def metric(self, name: str) -> np.ndarray:
-        """Return "query_loss" or "query_accuracy" after adaptation, a value an episode.
+        """Return "query_loss", a score such as "query_accuracy", or a measure by its name.
 
-        Where several seeds were judged on the same episodes, an episode's value is their mean.
+        A value an episode, after adaptation. Where several seeds were judged on the same
+        episodes, an episode's value is their mean.
         """
-        values = {"query_loss": self.loss_after, "query_accuracy": self.accuracy_after}[name]
+        if name in self.measures:
+            values = self.measures[name]
+        else:
+            values = self.loss_after if name == "query_loss" else self.score_after
         seeds = len(np.unique(self.seed))
         if seeds < 2:
             return values
@@ -60,17 +67,21 @@ class EpisodeRecords:
     def of(self, split: RecordSplit) -> EpisodeRecords:
         """Return the rows of one split."""
         rows = self.split == split
-        return EpisodeRecords(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        measures = {name: values[rows] for name, values in self.measures.items()}
+        columns = {name: getattr(self, name)[rows] for name in COLUMNS}
+        return EpisodeRecords(**columns, measures=measures)
+
+
+COLUMNS = tuple(column.name for column in fields(EpisodeRecords) if column.name != "measures")
 
 
 def concatenate(parts: Sequence[EpisodeRecords]) -> EpisodeRecords:
     """Join records row-wise. All parts must have curves of one length (one split each)."""
-    return EpisodeRecords(
-        **{
-            f.name: np.concatenate([getattr(part, f.name) for part in parts])
-            for f in fields(EpisodeRecords)
-        }
-    )
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    measures = {
+        name: np.concatenate([part.measures[name] for part in parts]) for name in parts[0].measures
+    }
+    return EpisodeRecords(**columns, measures=measures)
 
 
 @dataclass(frozen=True)

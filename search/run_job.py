@@ -25,7 +25,7 @@ from search.disk import PATIENT, StillFullError, Waiting, patiently
 from search.errors import UserError
 from search.jobs import Progress
 from search.memory import device_megabytes, is_out_of_memory
-from search.records import Interval
+from search.records import Interval, interval
 from search.training import Report, meta_train
 from search.trial_folder import TrialFolder
 from search.watchdog import where_it_hung
@@ -132,7 +132,9 @@ def _progress(report: Report, config: Config, distribution: TaskDistribution) ->
 
 
 def summaries(report: Report) -> dict[str, float]:
-    """Return the numbers that a run is summarized by, as "validation_mean", "train_seconds"..."""
+    """Return the numbers that a run is summarized by, as "validation_mean", "train_seconds"...
+
+    What the task measures beside its metric is there as "test_bleu_mean", ..."""
     numbers = {
         "episodes": float(report.episodes),
         "train_seconds": report.train_seconds,
@@ -143,6 +145,10 @@ def summaries(report: Report) -> dict[str, float]:
         for name, found in (("validation", report.validation), ("test", report.test)):
             if isinstance(found, Interval):
                 numbers |= {f"{name}_{key}": float(value) for key, value in asdict(found).items()}
+        for part in report.records:
+            for name in part.measures:
+                found = interval(part.metric(name))
+                numbers |= {f"test_{name}_{key}": float(v) for key, v in asdict(found).items()}
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 

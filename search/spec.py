@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from episodes import TASKS, DataError, Task
+from episodes.kinds import WITH_WAYS
 from search import spec_errors
 from search.config import Problem
 from search.errors import UserError
@@ -148,11 +149,11 @@ class Spec(Section):
             task.complete(problem.options)
         except DataError as error:
             problems += [f"problem.{line}" for line in str(error).splitlines()]
-        if self._kind == "regression" and problem.ways is not None:
+        if self._kind not in WITH_WAYS and problem.ways is not None:
             problems.append(
                 f"problem.ways: {problem.ways}: {task.name} has no classes; leave it out"
             )
-        if self._kind == "classification" and problem.ways is None:
+        if self._kind in WITH_WAYS and problem.ways is None:
             problems.append(
                 f"problem.ways: null: {task.name} needs the classes of an episode, such as 5"
             )

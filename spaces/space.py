@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
+from episodes.kinds import Kind as Kind
 from spaces.errors import SpaceError
 from spaces.parameter import Choice, Fixed, Float, Int, Parameter, Text, Value, values_of
 from spaces.torchvision_models import TORCHVISION_MODELS
 
-Kind = Literal["classification", "regression"]
 Values = Mapping[str, Value]
 Condition = Callable[[Values], bool]
 """Whether a parameter matters, given what was chosen before it: values by bare name, "kind", and

@@ -1,4 +1,4 @@
-"""Losses and accuracies, one number an episode."""
+"""Losses and scores, one number an episode."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from episodes.kinds import Kind, Score
+
 
 @dataclass(frozen=True)
 class Loss:
-    """per_episode: (outputs (T, N, ...), targets) -> (T,), mean over the N examples; accuracy too.
+    """per_episode: (outputs (T, N, ...), targets) -> (T,), mean over the N examples.
 
-    accuracy is None where the problem has none.
+    name, score: what else the outputs are judged by, 0 to 1, larger is better, and a function like
+        `per_episode`; both None where there is nothing else.
     """
 
     per_episode: Callable[[Tensor, Tensor], Tensor]
-    accuracy: Callable[[Tensor, Tensor], Tensor] | None = None
+    name: Score | None = None
+    score: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -37,4 +41,6 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 REGRESSION = Loss(squared_error)
-CLASSIFICATION = Loss(cross_entropy, accuracy)
+CLASSIFICATION = Loss(cross_entropy, "accuracy", accuracy)
+
+LOSSES: dict[Kind, Loss] = {"classification": CLASSIFICATION, "regression": REGRESSION}

@@ -28,10 +28,12 @@ def steps_of(hyper: Hyper) -> int:
 
 
 def diagnose(objective: Objective, outputs: Tensor, targets: Tensor) -> Diagnostics:
-    """Return the (T,) query loss, and the accuracy where there is one."""
+    """Return the (T,) query loss, and the score where there is one."""
     diagnostics = {"query_loss": objective.loss.per_episode(outputs, targets).detach()}
-    if objective.loss.accuracy is not None:
-        diagnostics["query_accuracy"] = objective.loss.accuracy(outputs.detach(), targets)
+    if objective.loss.score is not None:
+        diagnostics[f"query_{objective.loss.name}"] = objective.loss.score(
+            outputs.detach(), targets
+        )
     return diagnostics
 
 

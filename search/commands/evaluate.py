@@ -51,7 +51,7 @@ def evaluate_checkpoint(
         records = _judged(config, distribution, snapshot, episodes)
     metric = config.problem.metric
     result = interval(records.metric(metric))
-    before = records.accuracy_before if metric == "query_accuracy" else records.loss_before
+    before = records.score_before if metric != "query_loss" else records.loss_before
     console.print(f"{config.algorithm} on {config.network}, {config.problem.name}, meta-test:")
     console.print(
         f"  {metric} {result.mean:.4f}  95 % interval {result.ci95_low:.4f} to "

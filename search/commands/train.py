@@ -80,7 +80,7 @@ def train(
                 functools.partial(_advance, bar, task),
             )
         table = trained.folder.table()
-        column = "accuracy_after" if metric == "query_accuracy" else "loss_after"
+        column = "score_after" if metric != "query_loss" else "loss_after"
         test = table[table["split"] == "test"].groupby("index")[column].mean(skipna=False)
         values.append(test.to_numpy())
         numbers = trained.progress.summaries

@@ -75,10 +75,10 @@ def make_records() -> MakeRecords:
             classes=np.tile(np.arange(5), (count, 1)) if accuracy else np.empty((count, 0), int),
             loss_before=3 * after if evaluated else missing,
             loss_after=after,
-            accuracy_before=missing + 0.2 if accuracy and evaluated else missing,
-            accuracy_after=np.full(count, 0.75) if accuracy else missing,
+            score_before=missing + 0.2 if accuracy and evaluated else missing,
+            score_after=np.full(count, 0.75) if accuracy else missing,
             loss_curve=curve,
-            accuracy_curve=1 - curve / 4 if accuracy else np.full_like(curve, np.nan),
+            score_curve=1 - curve / 4 if accuracy else np.full_like(curve, np.nan),
         )
 
     return make

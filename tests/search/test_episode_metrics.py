@@ -19,7 +19,8 @@ class TestEpisodeMetrics:
     def test_training_episodes_come_at_a_stride(
         self, tmp_path: Path, config: Config, snapshot: Snapshot, make_records: MakeRecords
     ) -> None:
-        long = replace(config, episodes=2 * TRAIN_ROWS + 1, rungs=())
+        problem = replace(config.problem, kind="classification", ways=5)
+        long = replace(config, problem=problem, episodes=2 * TRAIN_ROWS + 1, rungs=())
         folder = TrialFolder(tmp_path)
         folder.add([make_records("train", range(long.episodes), long.episodes, accuracy=True)])
         folder.seal(snapshot, long)

@@ -102,12 +102,12 @@ def test_a_row_says_what_was_measured() -> None:
 @pytest.mark.parametrize("kind", ["regression", "classification"])
 def test_a_curve_leads_from_before_to_after(kind: Kind) -> None:
     records = evaluated(kind=kind, steps=3)
-    assert records.loss_curve.shape == records.accuracy_curve.shape == (4, 4)
+    assert records.loss_curve.shape == records.score_curve.shape == (4, 4)
     np.testing.assert_array_equal(records.loss_before, records.loss_curve[:, 0])
     np.testing.assert_array_equal(records.loss_after, records.loss_curve[:, -1])
-    np.testing.assert_array_equal(records.accuracy_after, records.accuracy_curve[:, -1])
+    np.testing.assert_array_equal(records.score_after, records.score_curve[:, -1])
     assert np.isfinite(records.loss_curve).all()
-    assert np.isfinite(records.accuracy_curve).all() == (kind == "classification")
+    assert np.isfinite(records.score_curve).all() == (kind == "classification")
 
 
 def test_a_point_of_the_curve_is_adaptation_by_so_many_steps() -> None:

@@ -100,7 +100,7 @@ def test_the_configuration_itself_with_defaults_left_out(tmp_path: Path) -> None
         ({"seeds": 0}, "seeds: 0: must be at least 1"),
         ({"seed": -1}, "seed: -1: must be at least 0"),
         ({"device": "gpu"}, "device: 'gpu': must be cpu, cuda, cuda:0, ... or mps"),
-        ({"problem.kind": "guessing"}, "problem.kind: 'guessing': should be 'classification' or"),
+        ({"problem.kind": "guessing"}, "problem.kind: 'guessing': should be 'classification', "),
         ({"problem": 3}, "problem: 3: "),
         ({"algorithm": None}, "algorithm: None: should be a valid string"),
     ],

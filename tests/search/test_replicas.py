@@ -14,7 +14,7 @@ from algorithms.engine import Formulation
 from episodes.episode import Episodes, Kind, Split
 from search import training
 from search.config import Config
-from search.episode_metrics import EVALUATION_COLUMNS, episode_metrics
+from search.episode_metrics import episode_metrics
 from search.episode_table import read, to_parquet
 from search.evaluation import evaluate
 from search.outer_loop import OuterLoop
@@ -73,7 +73,7 @@ def test_each_replica_is_the_run_of_its_seed(
     alone = {seed: run(replace(config, seed=seed, seeds=1)) for seed in SEEDS}
     for place, seed in enumerate(SEEDS):
         for split in ("train", "rung", "validation", "test"):
-            for name in ("index", "episodes_seen", "loss_after", "accuracy_after", "classes"):
+            for name in ("index", "episodes_seen", "loss_after", "score_after", "classes"):
                 ours = of_seed(together, split, name, seed)
                 assert len(ours)
                 np.testing.assert_allclose(
@@ -106,7 +106,7 @@ def test_a_resumed_training_of_replicas_is_the_uninterrupted_one(
 def test_a_report_summarizes_the_means_of_episodes(kind: Kind) -> None:
     config = several("maml", kind)
     final = run(config)[-1]
-    column_name = "loss_after" if kind == "regression" else "accuracy_after"
+    column_name = "loss_after" if kind == "regression" else "score_after"
     for split, found, count in (
         ("validation", final.validation, RANKING),
         ("test", final.test, TEST),
@@ -189,9 +189,7 @@ def test_an_episode_that_one_replica_has_no_number_for_has_no_mean(
     path = tmp_path / "episodes.parquet"
     path.write_bytes(to_parquet(parts))
     rows = list(episode_metrics(read([path]), replace(config, seeds=2)))
-    key = (
-        f"episode/validation/{next(k for k, v in EVALUATION_COLUMNS.items() if v == 'loss_after')}"
-    )
+    key = "episode/validation/query_loss_after"
     assert [row.step for row in rows if row.key == key] == [4, 5, 7, 8, 9]
     assert not [row for row in rows if row.key == "validation/query_loss"]
 

@@ -63,7 +63,7 @@ def start(
 def table(path: Path) -> pd.DataFrame:
     """Return the sealed episodes without what was measured by a clock, lists as text."""
     frame = TrialFolder(path).table().drop(columns="seconds")
-    for name in ("classes", "loss_curve", "accuracy_curve"):
+    for name in ("classes", "loss_curve", "score_curve"):
         frame[name] = [str(np.asarray(value).tolist()) for value in frame[name]]
     return frame
 

@@ -93,7 +93,7 @@ def test_what_reports_hold() -> None:
     assert final.validation is not None
     assert final.test is not None
     assert (final.validation.n, final.test.n) == (RANKING, TEST)
-    accuracy = column([final], "validation", "accuracy_after")
+    accuracy = column([final], "validation", "score_after")
     assert final.validation.mean == pytest.approx(accuracy.mean())
     assert final.snapshot.state["history"][-1] == {"episodes": 24, "value": final.validation.mean}
     assert final.train_seconds > 0

@@ -15,12 +15,15 @@ import torch
 from search import checkpoint, episode_table
 from search.attempts import SupersededError
 from search.config import Config
+from search.episode_metrics import episode_metrics
 from search.errors import UserError
-from search.records import EpisodeRecords
+from search.records import EpisodeRecords, concatenate
 from search.snapshot import Snapshot
 from search.trial_folder import TrialFolder
 
 MakeRecords = Callable[..., EpisodeRecords]
+
+PLAIN_COLUMNS = [name for name in episode_table.COLUMNS if name != "measures"]
 
 
 def snapshot_at(episodes: int) -> Snapshot:
@@ -46,7 +49,7 @@ def test_table_holds_every_sealed_row(
     folder.seal(snapshot_at(900), config)
 
     table = TrialFolder(tmp_path).table()
-    assert list(table.columns) == list(episode_table.COLUMNS)
+    assert list(table.columns) == PLAIN_COLUMNS
     assert list(table["split"]) == ["train"] * 100 + ["rung"] * 4 + ["test"] * 8
     assert table["loss_before"].isna().sum() == 100
     np.testing.assert_array_equal(table["loss_after"][-8:], last.loss_after)
@@ -64,7 +67,27 @@ def test_class_ids_and_accuracies_survive(
     folder.seal(snapshot_at(900), config)
     table = folder.table()
     np.testing.assert_array_equal(np.stack(list(table["classes"])), records.classes)
-    np.testing.assert_array_equal(np.stack(list(table["accuracy_curve"])), records.accuracy_curve)
+    np.testing.assert_array_equal(np.stack(list(table["score_curve"])), records.score_curve)
+
+
+def test_measures_come_as_columns_and_as_metrics(
+    tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    folder = TrialFolder(tmp_path)
+    bleu = np.array([10.0, 12.5, np.nan])
+    tested = replace(make_records("test", range(3), 900), measures={"chrf": bleu + 1, "bleu": bleu})
+    folder.add([make_records("validation", range(2), 900), tested])
+    folder.seal(snapshot_at(900), config)
+    table = folder.table()
+    assert episode_table.measures(table) == ["bleu", "chrf"]
+    np.testing.assert_array_equal(table["bleu"], [np.nan, np.nan, *bleu])
+    rows = [row for row in episode_metrics(table, config) if "bleu" in row.key]
+    assert rows == [
+        ("episode/test/query_bleu_after", 10.0, 0),
+        ("episode/test/query_bleu_after", 12.5, 1),
+    ]
+    both = concatenate([tested, tested]).of("test")
+    np.testing.assert_array_equal(both.metric("chrf"), [*bleu + 1, *bleu + 1])
 
 
 def test_nan_and_infinity_are_kept_and_columns_explain_themselves(
@@ -85,7 +108,7 @@ def test_an_empty_folder_has_nothing(tmp_path: Path, config: Config) -> None:
     folder = TrialFolder(tmp_path / "new")
     assert folder.resume(config) is None
     assert folder.shards == ()
-    assert list(folder.table().columns) == list(episode_table.COLUMNS)
+    assert list(folder.table().columns) == PLAIN_COLUMNS
 
 
 def test_resume_drops_what_was_not_sealed(
