@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from search.config import Config, Problem
-from search.episode_metrics import EVALUATION_COLUMNS, episode_metrics
+from search.episode_metrics import episode_metrics
 from search.records import EpisodeRecords, RecordSplit
 from search.snapshot import Snapshot
 from search.tracking import Tracker
@@ -22,6 +22,10 @@ from search.trial_folder import TrialFolder
 
 WAYS, STEPS, RUNGS = 5, 5, 3
 SHARD_EPISODES = 1000
+EVALUATED = tuple(
+    f"query_{what}_{when}" for what in ("loss", "accuracy") for when in ("before", "after")
+)
+"""The metrics of an episode that is evaluated."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def plain(uri: str, run_id: str, trial: TrialFolder, config: Config, seconds: fl
         sent += 1
 
     taken = _repeat(send, seconds)
-    return Recorded(sent, sent // len(EVALUATION_COLUMNS), taken)
+    return Recorded(sent, sent // len(EVALUATED), taken)
 
 
 def callback(uri: str, trials: int, seconds: float) -> Recorded:
@@ -114,8 +118,8 @@ def callback(uri: str, trials: int, seconds: float) -> Recorded:
     def send() -> None:
         nonlocal results
         iteration = results // trials + 1
-        values = rng.random(len(EVALUATION_COLUMNS))
-        result = {k: float(v) for k, v in zip(EVALUATION_COLUMNS, values, strict=True)}
+        values = rng.random(len(EVALUATED))
+        result = {k: float(v) for k, v in zip(EVALUATED, values, strict=True)}
         result["training_iteration"] = iteration
         logger.log_trial_result(iteration, running[results % trials], result)
         results += 1
@@ -123,7 +127,7 @@ def callback(uri: str, trials: int, seconds: float) -> Recorded:
     taken = _repeat(send, seconds)
     for trial in running:
         logger.log_trial_end(trial)
-    return Recorded((len(EVALUATION_COLUMNS) + 1) * results, results, taken)
+    return Recorded((len(EVALUATED) + 1) * results, results, taken)
 
 
 def _repeat(call: Callable[[], None], seconds: float) -> float:

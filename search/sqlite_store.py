@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from filelock import FileLock
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 
 def create(path: Path) -> None:
@@ -21,6 +20,9 @@ def create(path: Path) -> None:
     with FileLock(f"{path}.new.lock"):
         if path.exists():
             return
+        # Imported here: who records into a server needs no SQLAlchemy and no Alembic.
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
         aside = path.with_name(f"{path.name}.new")
         for left in (aside, aside.with_name(f"{aside.name}-journal")):
             left.unlink(missing_ok=True)
