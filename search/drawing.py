@@ -34,11 +34,8 @@ def draw_episode(
     """
     if len(episode) != 1:
         raise ValueError(f"one episode is drawn, not {len(episode)}")
-    images = episode.support.inputs.dim() == 5 and episode.support.inputs.shape[2] in (1, 3)
-    labels = [
-        f"{label}: {class_names[id] if class_names else f'class {id}'}"
-        for label, id in enumerate(episode.classes[0].tolist())
-    ]
+    images = holds_images(episode)
+    labels = label_names(episode, class_names)
     if images and kind == "classification":
         figure = _draw_images(episode, labels)
     elif kind == "classification":
@@ -49,29 +46,47 @@ def draw_episode(
     return figure
 
 
+def holds_images(episode: Episodes) -> bool:
+    """Say whether the inputs are images of 1 or 3 channels."""
+    return episode.support.inputs.dim() == 5 and episode.support.inputs.shape[2] in (1, 3)
+
+
+def label_names(episode: Episodes, class_names: Sequence[str]) -> list[str]:
+    """Return what to call each label of an episode."""
+    return [
+        f"{label}: {class_names[id] if class_names else f'class {id}'}"
+        for label, id in enumerate(episode.classes[0].tolist())
+    ]
+
+
 def _draw_images(episode: Episodes, labels: Sequence[str]) -> Figure:
-    grids = [_grid(examples) for examples in (episode.support, episode.query)]
+    grids = [image_rows(examples) for examples in (episode.support, episode.query)]
     rows, columns = len(grids[0]), [max(map(len, grid)) for grid in grids]
     figure = Figure(
-        figsize=(_inches(sum(columns) + 2), _inches(rows + 1)), layout="constrained", dpi=150
+        figsize=(inches(sum(columns) + 2), inches(rows + 1)), layout="constrained", dpi=150
     )
     axes = figure.subplots(1, 2, width_ratios=columns)
     for part, grid, ax in zip(PARTS, grids, axes, strict=True):
-        height = grid[0][0].shape[0] + GAP
-        ax.imshow(_mosaic(grid), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-        ax.set_title(part, fontsize=9)
-        ax.set_xticks([])
-        ax.set_yticks([])
-        for side in ax.spines.values():
-            side.set_visible(False)
-        if part == "support":
-            ax.set_yticks([height * (row + 0.5) for row in range(rows)])
-            ax.set_yticklabels(labels, fontsize=7)
-            ax.tick_params(length=0)
+        show_mosaic(ax, grid, part, labels if part == "support" else ())
     return figure
 
 
-def _grid(examples: Examples) -> list[list[np.ndarray]]:
+def show_mosaic(
+    ax: Axes, grid: list[list[np.ndarray]], title: str, labels: Sequence[str] = ()
+) -> None:
+    """Show images, a row of them for each label, and beside them what the rows are called."""
+    height = grid[0][0].shape[0] + GAP
+    ax.imshow(mosaic(grid), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+    ax.set_title(title, fontsize=9)
+    ax.set_xticks([])
+    ax.set_yticks([height * (row + 0.5) for row in range(len(labels))])
+    ax.set_yticklabels(labels, fontsize=7)
+    ax.tick_params(length=0)
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def image_rows(examples: Examples) -> list[list[np.ndarray]]:
     """Return the images of each label, as (height, width, channels) in [0, 1]."""
     labels = examples.targets[0].tolist()
     pixels = examples.inputs[0].movedim(1, -1).float().clamp(0, 1).cpu().numpy()
@@ -81,7 +96,8 @@ def _grid(examples: Examples) -> list[list[np.ndarray]]:
     return rows
 
 
-def _mosaic(grid: list[list[np.ndarray]]) -> np.ndarray:
+def mosaic(grid: list[list[np.ndarray]]) -> np.ndarray:
+    """Lay images of one shape out in rows, on white; grey ones lose their axis of channels."""
     height, width, channels = grid[0][0].shape
     columns = max(map(len, grid))
     whole = np.ones(((height + GAP) * len(grid), (width + GAP) * columns, channels))
@@ -131,5 +147,6 @@ def _two_panels() -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(1, 2, sharex=True, sharey=True))
 
 
-def _inches(images: int) -> float:
+def inches(images: int) -> float:
+    """Return the width of a figure of so many images in a row."""
     return min(max(images * INCH_PER_IMAGE, LEAST_INCHES), MOST_INCHES)

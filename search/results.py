@@ -1,4 +1,4 @@
-"""What a search leaves behind at its end: leaderboard, best configuration and plots."""
+"""What a search leaves behind at its end: leaderboard, best configuration, plots and pictures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from search import export
 from search.errors import FailedError, UserError
 from search.leaderboard import choose_problem, leaderboard, split_name
 from search.leaderboard_format import to_csv
+from search.pictures import draw_best
 from search.plots import write_plots
 from search.search_folder import SearchFolder
 from search.study import SearchStudy
@@ -60,4 +61,7 @@ def write_results(folder: SearchFolder, run_id: str, study: SearchStudy, tracker
     best = board.iloc[0]
     export.write(results / "best.yaml", _document(reader, best))
     write_plots(results / "plots", study.study, best["metric"], reader.episodes(best["run_id"]))
+    drawn = draw_best(folder, board, tracker.uri, results / "pictures")
+    for trial_run_id, files in drawn.items():
+        tracker.log_files(trial_run_id, files, "pictures")
     tracker.finish_search(run_id, "COMPLETE", results)

@@ -178,6 +178,12 @@ class Tracker:
             self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
             self._client.set_terminated(run_id, RUN_STATUS[state])
 
+    def log_files(self, run_id: str, files: Iterable[Path], folder: str) -> None:
+        """Add files to a run's artifacts. May be called again."""
+        with explained(self.uri):
+            for file in files:
+                self._client.log_artifact(run_id, str(file), folder)
+
     def finish_search(self, run_id: str, state: State, artifacts: Path | None = None) -> None:
         """Close a search's run with all files in the folder `artifacts`."""
         with explained(self.uri):

@@ -111,6 +111,10 @@ class TrialFolder:
         found = self._newest_valid(config)
         return None if found is None else found.snapshot
 
+    def newest_checkpoint(self) -> checkpoint.Checkpoint | None:
+        """Return the newest sealed checkpoint, whosever it is, and leave everything as it is."""
+        return self._newest_valid()
+
     def table(self) -> pd.DataFrame:
         """Return all sealed episodes, in the order they were made (columns: episode_table)."""
         return episode_table.read([self.shard_path(shard) for shard in self.shards])

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from mlflow.entities import Run
+from PIL import Image
 
 from algorithms import ALGORITHMS
 from search.config import Config
@@ -279,6 +280,20 @@ class TestRecords:
             assert "Plotly.newPlot" in text
         plots = {file.path for file in search.client.list_artifacts(parent, "plots")}
         assert {"plots/optimization_history.html", "plots/adaptation_curves.html"} <= plots
+
+    def test_best_trials_have_pictures_of_their_predictions(self, search: EndedSearch) -> None:
+        path = search.client.download_artifacts(search.parent.info.run_id, "leaderboard.csv")
+        best = pd.read_csv(path)["run_id"]
+        confirmed = {
+            run.data.tags["metasweep.of_run"] for run in search.of("confirmation").values()
+        }
+        for run_id in search.of("trial"):
+            kept = {file.path for file in search.client.list_artifacts(run_id, "pictures")}
+            wanted = {f"pictures/episode-{index}.png" for index in range(2)}
+            assert kept == (wanted if run_id in confirmed else set())
+        file = search.client.download_artifacts(best[0], "pictures/episode-0.png")
+        with Image.open(file) as picture:
+            assert picture.format == "PNG"
 
 
 class TestDivergence:
