@@ -43,6 +43,22 @@ def mlflow_broken(setting: Setting) -> Audit:
     return _away(setting, lambda front: front.error(500))
 
 
+def mlflow_in_trouble(setting: Setting) -> Audit:
+    """The MLflow server answers 500, then takes 2 seconds a call, then refuses connections."""
+    with store(setting) as front:
+        setting.write(spec(TRIALS, 2))
+        with setting.started(*setting.search()) as driver:
+            setting.wait_sealed(0, 1)
+            troubles = (lambda: front.error(500), lambda: front.slow(2.0), front.down)
+            for trouble in troubles:
+                trouble()
+                _wait_for_more(setting)
+            wait_until(lambda: _complete(setting) >= 1, 120, "a trial that ends without the store")
+            front.pass_on()
+            output, _ = driver.communicate(timeout=240)
+        return _audited(setting, driver.returncode, output)
+
+
 def _away(setting: Setting, fail: Callable[[Proxy], None], seconds: float = 0.0) -> Audit:
     """Let trials run to their ends while the store does not work, then let it work again.
 
@@ -58,10 +74,14 @@ def _away(setting: Setting, fail: Callable[[Proxy], None], seconds: float = 0.0)
             time.sleep(max(0.0, seconds + failing_since - time.monotonic()))
             front.pass_on()
             output, _ = driver.communicate(timeout=240)
-        found = audit(setting.left, TRIALS, repeat=(0,))
-        found.expect(driver.returncode == 0, output[-2000:])
-        found.expect(f"metasweep leaderboard {NAME}" in output, "no leaderboard")
-        _audit_order(found, setting)
+        return _audited(setting, driver.returncode, output)
+
+
+def _audited(setting: Setting, code: int, output: str) -> Audit:
+    found = audit(setting.left, TRIALS, repeat=(0,))
+    found.expect(code == 0, output[-2000:])
+    found.expect(f"metasweep leaderboard {NAME}" in output, "no leaderboard")
+    _audit_order(found, setting)
     return found
 
 
@@ -120,6 +140,17 @@ def cluster_stores(setting: Setting, host: str = LOOPBACK) -> Iterator[Postgres]
             setting.environment["MLFLOW_TRACKING_URI"] = setting.tracking_uri = server.url
             setting.environment["METASWEEP_STUDY_URL"] = setting.study_url = study
             yield database
+
+
+def _wait_for_more(setting: Setting) -> None:
+    """Wait until episodes were sealed twice more."""
+    before = _sealed(setting)
+    wait_until(lambda: _sealed(setting) > before + 1, 120, "trials that go on")
+
+
+def _sealed(setting: Setting) -> int:
+    """Return how often the trials have sealed episodes, all together."""
+    return len(list((setting.left.folder / "trials").glob("*/episodes/*.parquet")))
 
 
 def _complete(setting: Setting) -> int:
