@@ -18,6 +18,7 @@ import yaml
 from search.extensions import SORTS
 from search.house import HOME, PACKAGES
 from search.own_code import OwnCode
+from search.provenance import COMMIT_FILE, git_commit
 
 SPEC_FILE = "spec.yaml"
 NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
@@ -38,6 +39,9 @@ def pack(folder: Path, spec: Mapping[str, Any] | None, own: OwnCode | None) -> P
     """
     for name in PACKAGES:
         shutil.copytree(HOME / name, folder / name, ignore=NOT_CODE)
+    commit = git_commit()
+    if commit is not None:
+        (folder / "search" / COMMIT_FILE).write_text(commit + "\n")
     with suppress(PackageNotFoundError):  # Not installed, it has no version to tell.
         _write_distribution(folder, distribution("metasweep"), groups=[])
     if own is not None:

@@ -8,10 +8,9 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import torch
-
 from search.versions import versions_here
 
+COMMIT_FILE = "COMMIT"
 PACKAGES = ("metasweep", "torch", "torchvision", "ray", "optuna", "mlflow")
 
 
@@ -19,9 +18,13 @@ PACKAGES = ("metasweep", "torch", "torchvision", "ray", "optuna", "mlflow")
 def git_commit() -> str | None:
     """Return the commit of this source tree, "-dirty" when it was changed; None if not a checkout.
 
-    An installed copy inside somebody else's repository is not a checkout of ours.
+    An installed copy inside somebody else's repository is not a checkout of ours. Code that was
+    packed for a cluster says which checkout it comes from, in a file beside this one.
     """
     file = Path(__file__)
+    packed = file.with_name(COMMIT_FILE)
+    if packed.exists():
+        return packed.read_text().strip()
     if _git("ls-files", "--error-unmatch", file.name) is None:
         return None
     # No tag matches --exclude=*, so that --always gives the whole hash.
@@ -37,6 +40,8 @@ def versions() -> dict[str, str]:
 @cache
 def hardware() -> str:
     """Return the CPU model, the number of cores, and the GPUs if there are any."""
+    import torch  # Here, since who only submits a search needs none.
+
     parts = [_cpu_model(), f"{os.cpu_count()} cores"]
     if torch.cuda.is_available():
         parts += [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

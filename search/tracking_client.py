@@ -22,7 +22,7 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
 
-from search import sqlite_store
+from search import tracking_sqlite
 from search.errors import StoreError, UserError
 from search.masking import mask
 
@@ -110,7 +110,7 @@ def _open_database(uri: str) -> None:
     options = {}
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
-            sqlite_store.create(Path(url.database))
+            tracking_sqlite.create(Path(url.database))
     elif url.get_backend_name() in ("postgresql", "mysql"):
         options["connect_timeout"] = CONNECT_SECONDS
     engine = sqlalchemy.create_engine(url, connect_args=options)

@@ -14,15 +14,18 @@ import yaml
 from search.house import HOME, PACKAGES
 from search.own_code import OwnCode
 from search.packing import pack
+from search.provenance import git_commit
 from tests.extending import EXTEND, install
 
 REPORT = """
 import json, sys
 from importlib.metadata import entry_points, version
 import algorithms, my_learners, search.packing, spaces
+from search.provenance import git_commit
 print(json.dumps({
     "files": [algorithms.__file__, my_learners.__file__, search.packing.__file__],
     "version": version("metasweep"),
+    "commit": git_commit(),
     "offers": [[e.group, e.name, e.value] for e in entry_points(group="metasweep.networks")],
 }))
 """
@@ -64,6 +67,7 @@ def test_python_finds_all_of_it_there(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert all(file.startswith(f"{folder}/") for file in found["files"])
     assert found["version"] == version("metasweep")
+    assert found["commit"] == git_commit()
     assert found["offers"] == [["metasweep.networks", "waves", "my_learners:waves"]]
     assert yaml.safe_load((folder / "spec.yaml").read_text()) == spec
     held = contents(folder)

@@ -51,6 +51,13 @@ def test_the_commit_and_whether_the_tree_was_changed(source: Path) -> None:
     assert provenance.git_commit() == f"{commit}-dirty"
 
 
+def test_packed_code_says_which_commit_it_is_of(source: Path) -> None:
+    git(source.parent, "add", ".")
+    git(source.parent, "commit", "-m", "theirs, with our files in it")
+    (source.parent / provenance.COMMIT_FILE).write_text("0123abc-dirty\n")
+    assert provenance.git_commit() == "0123abc-dirty"
+
+
 def test_versions_and_hardware() -> None:
     found = provenance.versions()
     assert {"python", "torch", "mlflow", "optuna"} <= found.keys()

@@ -19,7 +19,7 @@ def test_other_stores_need_no_turns(uri: str, tmp_path: Path) -> None:
         pass
 
 
-def test_writers_of_a_sqlite_store_wait_for_each_other(tmp_path: Path) -> None:
+def test_writers_of_a_tracking_sqlite_wait_for_each_other(tmp_path: Path) -> None:
     """Each process writes in several turns, none of which overlaps with another's."""
     context = multiprocessing.get_context("spawn")
     turns: Times = context.SimpleQueue()

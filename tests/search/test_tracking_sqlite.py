@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search import sqlite_store
+from search import tracking_sqlite
 from search.tracking_client import connect
 
 # mlflow 3.17 maps its tables in a way that SQLAlchemy 2.1 deprecates.
@@ -53,7 +53,7 @@ def test_a_kill_while_the_tables_are_made_leaves_nothing_in_the_way(
 
 def test_two_at_once_make_one(tmp_path: Path) -> None:
     file = tmp_path / "deeper" / "mlflow.db"
-    threads = [threading.Thread(target=sqlite_store.create, args=(file,)) for _ in range(3)]
+    threads = [threading.Thread(target=tracking_sqlite.create, args=(file,)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -65,7 +65,7 @@ def test_two_at_once_make_one(tmp_path: Path) -> None:
 
 def test_opening_one_that_is_there_writes_nothing_beside_it(tmp_path: Path) -> None:
     made, file = tmp_path / "made.db", tmp_path / "others" / "mlflow.db"
-    sqlite_store.create(made)
+    tracking_sqlite.create(made)
     file.parent.mkdir()
     made.rename(file)
     assert connect(f"sqlite:///{file}").search_experiments()
