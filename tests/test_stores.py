@@ -24,6 +24,7 @@ import yaml
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 
+from search import episode_table
 from search.tracking_reader import Reader
 from search.trial_folder import TrialFolder
 from tests.cli import SMALL, Done, call, run
@@ -174,8 +175,8 @@ class TestSearch:
             episodes = Reader(search.uri).episodes(run_id)
             assert (episodes["split"] == "test").sum() == TEST
             [trial] = search.folder.glob(f"**/trial-{runs.set_index('run_id').trial[run_id]:03d}")
-            local = [pd.read_parquet(file) for file in sorted(trial.glob("episodes/*.parquet"))]
-            pd.testing.assert_frame_equal(pd.concat(local, ignore_index=True), episodes)
+            local = episode_table.read(sorted(trial.glob("episodes/*.parquet")))
+            pd.testing.assert_frame_equal(local, episodes)
         assert list((stores.folder / "artifacts").rglob("*.parquet"))
 
     def test_goes_on_after_both_servers_were_restarted(

@@ -70,7 +70,7 @@ def disk_full_from_the_start(setting: Setting) -> Audit:
 def files_cut_short(setting: Setting) -> Audit:
     """A driver is killed, and what its trials wrote last is cut short: the one before is used."""
     # Long trials: none may have ended when the third has sealed twice.
-    content = spec(3, 3, budget={"episodes": 8 * EPISODES}, resources={"cpu": 0.5})
+    content = spec(3, 3, budget={"episodes": 5 * EPISODES}, resources={"cpu": 0.5})
     setting.write(content)
     damages = ["checkpoint.json", "*.safetensors", "*.parquet"]
     with setting.started(*setting.search()) as driver:
