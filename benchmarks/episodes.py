@@ -18,8 +18,8 @@ in a temporary folder, or once and for all in `--folder`. The libraries are opti
 
     git clone https://github.com/tristandeleu/pytorch-meta TORCHMETA
     git clone https://github.com/learnables/learn2learn LEARN2LEARN
-    pip install --target LIBRARIES --no-deps h5py ordered-set cython
-    (cd LEARN2LEARN && PYTHONPATH=LIBRARIES python setup.py build_ext --inplace)
+    pip install --target LIBRARIES --no-deps h5py ordered-set cython setuptools
+    (cd LEARN2LEARN && PYTHONPATH=/PATH/TO/LIBRARIES python setup.py build_ext --inplace)
     python -m benchmarks.episodes --path LIBRARIES --torchmeta TORCHMETA \\
         --learn2learn LEARN2LEARN --output docs/loading.md
 """
@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import statistics
 import sys
 import tempfile
@@ -40,6 +41,7 @@ from typing import Any
 from benchmarks import process, report
 from benchmarks.episode_data import prepare
 from benchmarks.loaders import LABELS, LOADERS, OURS, WORKS, Work
+from benchmarks.loaders.work import QUERY_SHOTS, SHOTS, WAYS
 from benchmarks.remote import ContenderError, NotInstalledError, Remote, Settings
 from episodes import DataError
 
@@ -70,10 +72,14 @@ class Row:
 
 @dataclass
 class Table:
-    """All sources on one data set. shares: of a core that ours had, one a turn."""
+    """All sources on one data set.
+
+    megabytes: of the numbers of an episode's images. shares: of a core that ours had, one a turn.
+    """
 
     title: str
     rows: list[Row]
+    megabytes: float
     shares: list[float] = field(default_factory=list)
 
 
@@ -88,7 +94,8 @@ def compare(
 ) -> tuple[Table, dict[str, str]]:
     """Measure one data set. Returns a row for each source, and the versions that were met."""
     rows = {name: Row(name) for name in names}
-    table = Table(work.title, list(rows.values()))
+    megabytes = 4 * WAYS * (SHOTS + QUERY_SHOTS) * math.prod(work.shape) / 1e6
+    table = Table(work.title, list(rows.values()), megabytes)
     versions: dict[str, str] = {}
     with ExitStack() as stack:
         workers: dict[str, Remote] = {}
@@ -158,11 +165,17 @@ def lines(table: Table) -> list[list[str]]:
 
 
 def remarks(table: Table) -> list[str]:
-    """Return why rows have no numbers, and what share of a core ours had."""
+    """Return why rows have no numbers, what share of a core ours had, and how near memory it is."""
     found = [f"{LABELS[row.name]}: {row.failure}" for row in table.rows if row.failure]
     if table.shares:
         share = 100 * statistics.median(table.shares)
         found.append(f"Ours had {share:.0f} % of one core in the median turn.")
+        ours = next(row for row in table.rows if row.name == OURS)
+        gigabytes = statistics.median(ours.cpu) * table.megabytes / 1000
+        found.append(
+            f"The images of an episode are {report.significant(table.megabytes)} MB of numbers: "
+            f"ours writes {gigabytes:.1f} GB of them in a second of processor time."
+        )
     return found
 
 
@@ -182,7 +195,8 @@ def markdown(tables: Sequence[Table], versions: dict[str, str], arguments: Seque
         "that were scaled and rotated beforehand, which take four times the memory of ours and are "
         "the least that either can have left to do. A task of learn2learn is counted as it comes, "
         "not parted into support and query. Ours parts, scales, and reads bytes from a file that "
-        "all trials of a machine share.",
+        "all trials of a machine share. The larger the images, the more of everybody's time goes "
+        "into moving their numbers through memory, and the nearer all come to each other.",
         f"Made by `{report.command(arguments, 'benchmarks.episodes')}` on "
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}; `python -m benchmarks.episodes --help` "
         "says how to get the libraries.",

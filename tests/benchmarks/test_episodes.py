@@ -123,7 +123,7 @@ def rows() -> list[Row]:
 
 
 def test_ratios_are_of_medians_and_ours_is_not_compared_with_itself() -> None:
-    shown = episodes.lines(Table("work", rows()))
+    shown = episodes.lines(Table("work", rows(), 1.0))
     assert [len(line) for line in shown] == [len(episodes.HEADER)] * 5
     assert shown[0] == ["ours, sample", "200", "100 to 300", "", "400", ""]
     assert shown[1][3] == shown[1][5] == ""
@@ -133,14 +133,14 @@ def test_ratios_are_of_medians_and_ours_is_not_compared_with_itself() -> None:
 
 
 def test_without_ours_there_are_no_ratios() -> None:
-    [line] = episodes.lines(Table("work", rows()[2:3]))
+    [line] = episodes.lines(Table("work", rows()[2:3], 1.0))
     assert line[1:] == ["3", "2 to 4", "", "5", ""]
 
 
 def test_a_document_says_how_it_was_made_and_names_no_paths() -> None:
     arguments = ["--torchmeta=/secret/a", "--learn2learn", "/secret/b", "--folder", "/secret/c"]
     arguments += ["--output", "/secret/loading.md"]
-    table = Table(WORKS["omniglot"].title, rows(), [0.4, 0.5, 0.6])
+    table = Table(WORKS["omniglot"].title, rows(), 0.5, [0.4, 0.5, 0.6])
     document = episodes.markdown([table], {"torch": "2"}, arguments)
     assert "secret" not in document
     assert (
@@ -149,3 +149,4 @@ def test_a_document_says_how_it_was_made_and_names_no_paths() -> None:
     )
     assert "not found (No module named 'x'): name a checkout with --torchmeta" in document
     assert "Ours had 50 % of one core in the median turn." in document
+    assert "are 0.5 MB of numbers: ours writes 0.2 GB of them in a second" in document
