@@ -36,7 +36,7 @@ class Settings:
 
     pythons: interpreter by contender; the others run with this one.
     paths: folders that are added to the end of every worker's module path.
-    learn2learn: a checkout of its source, or None.
+    learn2learn, torchmeta: a checkout of its source, or None.
     programs: the folder of our compiled programs; what is there is not compiled again.
     keep_memory: whether glibc's allocator is told to keep what is freed, for all alike. By default
         it gives large blocks back to the system, and the page faults of taking them again can cost
@@ -48,6 +48,7 @@ class Settings:
     pythons: dict[str, str] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
     learn2learn: str | None = None
+    torchmeta: str | None = None
     programs: str | None = None
     keep_memory: bool = False
 
@@ -67,6 +68,8 @@ def environment(settings: Settings) -> dict[str, str]:
         found["JAX_PLATFORMS"] = "cpu"
     if settings.learn2learn:
         found["LEARN2LEARN_SOURCE"] = str(Path(settings.learn2learn).resolve())
+    if settings.torchmeta:
+        found["TORCHMETA_SOURCE"] = str(Path(settings.torchmeta).resolve())
     if settings.keep_memory:
         found |= KEEP_MEMORY
     if settings.programs:
@@ -77,14 +80,15 @@ def environment(settings: Settings) -> dict[str, str]:
 class Remote:
     """A running worker. Use as a context: it ends with it.
 
+    module: what the process runs.
     `ask` raises NotInstalledError, NotOfferedError or ContenderError.
     """
 
-    def __init__(self, name: str, settings: Settings):
+    def __init__(self, name: str, settings: Settings, module: str = "benchmarks.worker"):
         python = settings.pythons.get(name, sys.executable)
         arguments = [name, settings.device, str(settings.threads)]
         self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.worker", *arguments],
+            [python, "-m", module, *arguments],
             cwd=ROOT,
             env=environment(settings),
             stdin=subprocess.PIPE,

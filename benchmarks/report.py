@@ -21,7 +21,16 @@ HEADER = (
     "float32",
     "float64",
 )
-PATHS = ("--python", "--path", "--learn2learn", "--output", "--programs")
+PATHS = (
+    "--python",
+    "--path",
+    "--learn2learn",
+    "--torchmeta",
+    "--data",
+    "--folder",
+    "--output",
+    "--programs",
+)
 CLOCKS = {"wall": "Time on the wall", "cpu": "Time of the processor, not on the wall"}
 AGREES = {"float32": 1e-4, "float64": 1e-8}
 
@@ -119,21 +128,22 @@ def reasons(rows: Sequence[Row]) -> list[str]:
 
 def show(rows: Sequence[Row]) -> None:
     """Print the rows of one workload."""
-    _print(rows[0].workload, HEADER, [row.cells() for row in rows])
+    show_table(rows[0].workload, HEADER, [row.cells() for row in rows])
     print(*reasons(rows), sep="\n")
 
 
 def show_overheads(rows: Sequence[dict[str, object]]) -> None:
     """Print the shares of sampling and recording."""
     if rows:
-        _print("sinusoid: beside training", list(rows[0]), [_values(row) for row in rows])
+        show_table("sinusoid: beside training", list(rows[0]), [_values(row) for row in rows])
 
 
 def _values(row: dict[str, object]) -> list[str]:
     return [significant(v) if isinstance(v, float) else str(v) for v in row.values()]
 
 
-def _print(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with its title."""
     try:
         from rich.console import Console
         from rich.table import Table
@@ -154,9 +164,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def command(arguments: Sequence[str]) -> str:
+def command(arguments: Sequence[str], module: str = "benchmarks.speed") -> str:
     """Return the command as it can be published: names of options instead of paths of a machine."""
-    shown, option = ["python -m benchmarks.speed"], ""
+    shown, option = [f"python -m {module}"], ""
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if option in PATHS or (name in PATHS and equals):

@@ -94,27 +94,36 @@ class Worker:
 
     def answer(self, command: dict[str, Any]) -> Reply:
         """Carry out one command."""
-        try:
-            return {"ok": getattr(self, f"do_{command.pop('do')}")(**command)}
-        except NotOfferedError as error:
-            return {"not_offered": str(error)}
-        except ImportError as error:
-            return {"missing": f"{type(error).__name__}: {error}"}
-        except Exception as error:
-            traceback.print_exc()
-            return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        return answer(self, command)
 
 
-def main(name: str, device: str, threads: int) -> None:
+def answer(worker: object, command: dict[str, Any]) -> Reply:
+    """Let the method `do_...` of a worker carry out one command."""
+    try:
+        return {"ok": getattr(worker, f"do_{command.pop('do')}")(**command)}
+    except NotOfferedError as error:
+        return {"not_offered": str(error)}
+    except ImportError as error:
+        return {"missing": f"{type(error).__name__}: {error}"}
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+
+
+def serve(worker: object) -> None:
     """Answer commands until the input ends."""
-    process.pin(threads)
     # Libraries may print: answers get the output for themselves, all else goes to the errors.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    worker = Worker(name, device, threads)
     for line in sys.stdin:
-        answers.write(json.dumps(worker.answer(json.loads(line))) + "\n")
+        answers.write(json.dumps(answer(worker, json.loads(line))) + "\n")
         answers.flush()
+
+
+def main(name: str, device: str, threads: int) -> None:
+    """Take the role of one contender."""
+    process.pin(threads)
+    serve(Worker(name, device, threads))
 
 
 if __name__ == "__main__":

@@ -183,20 +183,58 @@ class ImageEpisodes:
         per_class = self.shots + self.query_shots
         classes, picks = draw_classes(key, index, images.counts, self.outputs, per_class)
         rows = images.first[classes][:, :, None] + picks
-        shape = rows.shape
-        pixels = images.gather(rows.ravel()).to(self.device).to(torch.float32).div_(255)
+        pixels = images.gather(support_first(rows, self.shots)).to(self.device)
+        inputs = pixels.to(torch.float32).div_(255)
         if split == "train" and self._augmentation:
             key = stream_key(f"{self.name}/augmentation", split, seed)
-            draws = uniforms(key, index, DRAWS * shape[1] * per_class).reshape(-1, DRAWS)
-            turns = images.turns[classes][:, :, None].repeat(per_class, axis=2).ravel()
-            pixels = augment(pixels, self._augmentation, draws, turns)
-        pixels = pixels.view(*shape, *self.input_shape)
-        return Episodes(
-            support=_examples(pixels[:, :, : self.shots]),
-            query=_examples(pixels[:, :, self.shots :]),
-            classes=torch.from_numpy(classes),
-            index=torch.from_numpy(index),
+            draws = uniforms(key, index, DRAWS * self.outputs * per_class)
+            draws = draws.reshape(*rows.shape, DRAWS)
+            turns = images.turns[classes][:, :, None].repeat(per_class, axis=2)
+            inputs = augment(
+                inputs,
+                self._augmentation,
+                support_first(draws, self.shots),
+                support_first(turns, self.shots),
+            )
+        return episodes_of(inputs, classes, index, self.shots, self.query_shots)
+
+
+def support_first(values: np.ndarray, shots: int) -> np.ndarray:
+    """Put what belongs to the support examples of all episodes before what belongs to the queries.
+
+    values: (T, ways, shots + query_shots, ...).
+    Returns (T * ways * (shots + query_shots), ...). Images gathered in this order are parted into
+    support and query without a copy, which would cost as much as to gather them.
+    """
+    parts = values[:, :, :shots], values[:, :, shots:]
+    return np.concatenate([part.reshape(-1, *values.shape[3:]) for part in parts])
+
+
+def episodes_of(
+    inputs: Tensor, classes: np.ndarray, index: np.ndarray, shots: int, query_shots: int
+) -> Episodes:
+    """Part images into support and query.
+
+    inputs: (T * ways * (shots + query_shots), channels, height, width) in the order of
+        `support_first`, on any device.
+    classes: (T, ways) int64. index: (T,) int64.
+    """
+    episodes, ways = classes.shape
+    labels = torch.arange(ways, device=inputs.device)
+
+    def examples(images: Tensor, k: int) -> Examples:
+        return Examples(
+            images.view(episodes, ways * k, *images.shape[1:]),
+            labels.repeat_interleave(k).repeat(episodes, 1),
         )
+
+    queries_from = classes.size * shots
+    return Episodes(
+        support=examples(inputs[:queries_from], shots),
+        query=examples(inputs[queries_from:], query_shots),
+        classes=torch.from_numpy(classes),
+        index=torch.from_numpy(index),
+    )
 
 
 def draw_classes(
@@ -214,22 +252,6 @@ def draw_classes(
     of_class = draws[:, ways:].reshape(len(index) * ways, per_class)
     picks = choose(of_class, counts[classes].ravel())
     return classes, picks.reshape(len(index), ways, per_class)
-
-
-def examples(pixels: Tensor, shape: tuple[int, ...]) -> Examples:
-    """Return images as the examples of episodes.
-
-    pixels: (T * ways * k, channels, height, width) uint8, in the order of episodes and labels.
-    shape: (T, ways, k).
-    """
-    return _examples(pixels.to(torch.float32).div_(255).view(*shape, *pixels.shape[1:]))
-
-
-def _examples(pixels: Tensor) -> Examples:
-    """Return (T, ways, k, channels, height, width) images as the examples of episodes."""
-    episodes, ways, k = pixels.shape[:3]
-    labels = torch.arange(ways, device=pixels.device).repeat_interleave(k).repeat(episodes, 1)
-    return Examples(pixels.flatten(1, 2), labels)
 
 
 def split_digest(classes: Mapping[Split, Sequence[str]]) -> str:

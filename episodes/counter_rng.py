@@ -85,14 +85,14 @@ def choose(uniforms: np.ndarray, n: int | np.ndarray) -> np.ndarray:
 
     uniforms: (T, k) numbers in [0, 1), with k at most n. n: one number, or (T,) whole numbers.
     Returns (T, k) int64, distinct within a row. The i-th number names one of the n - i values not
-    picked so far; counting those below the earlier picks turns its rank into the value itself.
+    picked so far, by its rank among them; ranks turn into values as for a Lehmer code, from the
+    last pick but one to the first: where pick i comes back, those at or above it move up by one.
     """
-    rows, k = uniforms.shape
+    k = uniforms.shape[1]
     if np.any(np.asarray(n) < k):
         raise ValueError(f"cannot choose {k} of {np.min(n)} without replacement")
-    picks = np.empty((rows, k), dtype=np.int64)
-    for i in range(k):
-        rank = (uniforms[:, i] * (n - i)).astype(np.int64)
-        unpicked_below = np.sort(picks[:, :i], axis=1) - np.arange(i)
-        picks[:, i] = rank + (unpicked_below <= rank[:, None]).sum(axis=1)
-    return picks
+    # A row for each pick, so that what is compared lies together in memory.
+    picks = (uniforms.T * (n - np.arange(k)[:, None])).astype(np.int64, order="C")
+    for i in reversed(range(k - 1)):
+        picks[i + 1 :] += picks[i + 1 :] >= picks[i]
+    return np.ascontiguousarray(picks.T)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from episodes.class_images import draw_classes, examples
+from episodes.class_images import draw_classes, episodes_of, support_first
 from episodes.class_splits import ClassSplit, read_class_split
 from episodes.counter_rng import stream_key
 from episodes.digest import json_digest
-from episodes.episode import SPLITS, Episodes, Examples, Kind, Split
+from episodes.episode import SPLITS, Episodes, Kind, Split
 from episodes.errors import DataError
 from episodes.omniglot_images import DRAWINGS, ROTATIONS, SIZE, OmniglotImages, load_images
 
@@ -73,17 +73,9 @@ class Omniglot:
         character = self._characters[split][classes // ROTATIONS]
         first_row = (character * ROTATIONS + classes % ROTATIONS) * DRAWINGS
         rows = first_row[:, :, None] + drawings
-        return Episodes(
-            support=self._examples(rows[:, :, : self.shots]),
-            query=self._examples(rows[:, :, self.shots :]),
-            classes=torch.from_numpy(classes),
-            index=torch.from_numpy(index),
-        )
-
-    def _examples(self, rows: np.ndarray) -> Examples:
-        """Gather examples by their rows in the pixels, (T, ways, k)."""
-        pixels = torch.from_numpy(self._pixels.take(rows.ravel(), axis=0))
-        return examples(pixels.view(-1, *self.input_shape), rows.shape)
+        pixels = torch.from_numpy(self._pixels.take(support_first(rows, self.shots), axis=0))
+        inputs = pixels.to(torch.float32).div_(255).view(-1, *self.input_shape)
+        return episodes_of(inputs, classes, index, self.shots, self.query_shots)
 
 
 def _check_size(class_split: ClassSplit, ways: int, shots: int, query_shots: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from episodes import TASKS, load
 from search.spec_source import ready_made_names
@@ -17,6 +18,7 @@ from tests.command_lines import bash_blocks, command_lines
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "tasks.md").read_text()
+PICTURES = re.findall(r"!\[[^]]*\]\((pictures/[^)]+)\)", TEXT)
 
 
 def blocks(language: str) -> list[str]:
@@ -45,12 +47,26 @@ def test_code_runs_and_the_specification_reads_what_it_wrote(folder: Path) -> No
 
 def test_commands_work(data_folder: Path, tmp_path: Path) -> None:
     shown = command_lines(bash_blocks(TEXT))
-    assert len(shown) == 7
+    assert len(shown) == 12
     for arguments in shown:
-        kept = arguments if arguments == ["list"] else [*arguments, "--dry-run"]
+        searches = arguments[0] == "search"
+        kept = [*arguments, "--dry-run"] if searches else arguments
         environment = {"METASWEEP_DATA": str(data_folder)}
         done = call(*dict.fromkeys(kept), folder=tmp_path, environment=environment)
         assert done.code == 0, f"metasweep {shlex.join(arguments)}\n{done.output}"
+        if arguments[0] == "episode":
+            with Image.open(tmp_path / arguments[-1]) as drawn:
+                assert drawn.format == "PNG"
+    assert [picture for picture in PICTURES if not (tmp_path / "docs" / picture).exists()] == []
+
+
+def test_every_generated_task_has_a_small_picture() -> None:
+    assert [
+        f"pictures/{name}.png" for name in ("sinusoid", "harmonic", "sinusoid-line")
+    ] == PICTURES
+    kept = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert [f"pictures/{path.name}" for path in kept] == sorted(PICTURES)
+    assert all(path.stat().st_size < 40_000 for path in kept)
 
 
 def test_every_task_has_a_row_and_a_section_with_its_options() -> None:

@@ -74,12 +74,13 @@ def _omniglot(split: str, data: Path, cache: Path) -> TaskDistribution:
 
 @pytest.fixture
 def start_python() -> StartPython:
-    """Start Python code with arguments at the root of the tree, its output piped."""
+    """Start Python code with arguments at the root of the tree, its input and output piped."""
 
     def start(code: str, *arguments: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -116,3 +118,50 @@ def test_a_disk_without_room_is_named_before_it_is_filled(empty_cache):
     with pytest.raises(DataError, match="Set METASWEEP_CACHE"):
         prepared_with_notes("few", lambda allocate: allocate((1 << 50,)))
     assert [path.name for path in (empty_cache / "prepared").iterdir()] == ["few.npy.lock"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what memory processes share")
+def test_processes_that_draw_from_an_array_hold_one_copy_of_it(empty_cache, start_python):
+    code = """
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+from episodes.class_images import ImageEpisodes, StoredPixels, Wanted, class_images
+from episodes.prepared import prepared
+
+def build():
+    return np.random.default_rng(0).integers(0, 256, (400, 1, 100, 100), dtype=np.uint8)
+
+pixels = prepared("many", build)
+names = [f"{number:02d}" for number in range(20)]
+counts = dict.fromkeys(names, 20)
+gather = StoredPixels(pixels)
+parts = {"train": names[:16], "validation": names[16:18], "test": names[18:]}
+splits = {split: class_images(names, counts, gather, part) for split, part in parts.items()}
+task = ImageEpisodes("many", (1, 100, 100), splits, "", Wanted(ways=2, shots=1, query_shots=19))
+for split in parts:
+    task.sample(split, 0, range(50))  # as good as every image
+print("drawn", flush=True)
+sys.stdin.readline()
+mapped = Path("/proc/self/smaps").read_text().split("many.npy")[1]
+print(*(re.search(rf"{size}: +(\\d+) kB", mapped)[1] for size in (
+    "Rss", "Pss", "Shared_Clean", "Private_Clean", "Private_Dirty")), flush=True)
+sys.stdin.readline()
+"""
+    several = [start_python(code) for _ in range(3)]
+    assert [process.stdout.readline() for process in several] == ["drawn\n"] * 3
+    sizes = []
+    for process in several:
+        process.stdin.write("\n")
+        process.stdin.flush()
+        sizes.append([int(size) for size in process.stdout.readline().split()])
+    for process in several:
+        process.communicate("\n", timeout=60)
+    resident, share, shared, *own = np.array(sizes).T
+    file = (empty_cache / "prepared" / "many.npy").stat().st_size / 1024
+    assert (resident > 0.95 * file).all()
+    assert (shared == resident).all()
+    assert np.sum(own) == 0
+    assert share.sum() <= 1.05 * file
