@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from episodes.episode import IGNORED
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 INCH_PER_IMAGE, LEAST_INCHES, MOST_INCHES = 0.7, 2.5, 12.0
 GAP = 2
 """Pixels between images."""
+
+MARKED, UNCOUNTED = np.array([1.0, 0.1, 0.1]), np.array([0.6, 0.6, 0.6])
+OPACITY = 0.6
 
 PARTS = ("support", "query")
 COLORS = {"support": ("tab:red", "o"), "query": ("tab:blue", ".")}
@@ -29,7 +34,9 @@ def draw_episode(
 
     class_names: of the split's classes, by id; empty where they have none.
     episode: a batch of one. Images (channels of 1 or 3) are laid out with a row for each label;
-    other inputs are drawn as points, over their first feature where they have several.
+    where they have masks, once as they are and below that with the class in red, and with pixels
+    that do not count in grey. Other inputs are drawn as points, over their first feature where they
+    have several.
     Raises ValueError for a batch of another size.
     """
     if len(episode) != 1:
@@ -39,8 +46,12 @@ def draw_episode(
         f"{label}: {class_names[id] if class_names else f'class {id}'}"
         for label, id in enumerate(episode.classes[0].tolist())
     ]
-    if images and kind == "classification":
-        figure = _draw_images(episode, labels)
+    parts = (episode.support, episode.query)
+    if kind == "segmentation":
+        name = class_names[int(episode.classes[0, 0])] if class_names else "class"
+        figure = _draw_grids([_masked(examples) for examples in parts], ["image", name])
+    elif images and kind == "classification":
+        figure = _draw_grids([_grid(examples) for examples in parts], labels)
     elif kind == "classification":
         figure = _draw_points(episode, labels)
     else:
@@ -49,8 +60,8 @@ def draw_episode(
     return figure
 
 
-def _draw_images(episode: Episodes, labels: Sequence[str]) -> Figure:
-    grids = [_grid(examples) for examples in (episode.support, episode.query)]
+def _draw_grids(grids: list[list[list[np.ndarray]]], labels: Sequence[str]) -> Figure:
+    """Draw the rows of images of support and query, which have these labels."""
     rows, columns = len(grids[0]), [max(map(len, grid)) for grid in grids]
     figure = Figure(
         figsize=(_inches(sum(columns) + 2), _inches(rows + 1)), layout="constrained", dpi=150
@@ -79,6 +90,16 @@ def _grid(examples: Examples) -> list[list[np.ndarray]]:
     for label, image in zip(labels, pixels, strict=True):
         rows[label].append(image)
     return rows
+
+
+def _masked(examples: Examples) -> list[list[np.ndarray]]:
+    """Return the images as they are, and with their masks over them, as (height, width, 3)."""
+    pixels = examples.inputs[0].movedim(1, -1).float().clamp(0, 1).cpu().numpy()
+    plain = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+    targets = examples.targets[0].cpu().numpy()[..., None]
+    shown = np.where(targets == 1, (1 - OPACITY) * plain + OPACITY * MARKED, plain)
+    shown = np.where(targets == IGNORED, UNCOUNTED, shown)
+    return [list(plain), list(shown.clip(0, 1))]
 
 
 def _mosaic(grid: list[list[np.ndarray]]) -> np.ndarray:
