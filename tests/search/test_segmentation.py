@@ -26,6 +26,8 @@ from search.run_job import run_job
 from search.run_params import to_params
 from search.training import meta_train
 from search.trial_folder import TrialFolder
+from spaces.algorithms import ALGORITHM_SPACES
+from spaces.composed import COMPOSED
 from spaces.search_space import SearchSpace
 from tests.episodes.masks import labelled
 
@@ -97,6 +99,29 @@ def test_training_lowers_the_loss(algorithm: str) -> None:
     records = [part for report in meta_train(of, source()) for part in report.records]
     losses = np.concatenate([part.loss_after for part in records if part.split[0] == "train"])
     assert losses[-40:].mean() < 0.8 * losses[:20].mean()
+
+
+@pytest.mark.parametrize(
+    "algorithm", [n for n, s in ALGORITHM_SPACES.items() if "segmentation" in s.defaults]
+)
+def test_every_algorithm_takes_masks_at_its_defaults(algorithm: str) -> None:
+    of = config(algorithm)
+    # Enough of steps and of columns to see that they fit.
+    small = {"context_size": 3, "cg_steps": 2, "inner_steps": 2, "meta_batch_size": 4}
+    hyper = {**of.hyper, **{name: v for name, v in small.items() if name in of.hyper}}
+    *_, last = meta_train(replace(of, hyper=hyper, episodes=8), source())
+    assert last.phase == "final"
+    assert last.validation is not None
+    assert 0 <= last.validation.mean <= 1
+
+
+@pytest.mark.parametrize("recipe", [*COMPOSED.points])
+def test_every_named_recipe_takes_masks_but_the_one_with_prototypes(recipe: str) -> None:
+    point = COMPOSED.points[recipe].get("segmentation")
+    assert (point is None) == (recipe == "proto-maml")
+    if point is not None:
+        of = replace(config("composed"), hyper={**COMPOSED.defaults["segmentation"], **point})
+        assert build(of, source())[0].adapts
 
 
 def test_two_do_not_learn() -> None:
