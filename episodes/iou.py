@@ -50,9 +50,9 @@ def mask_measures(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """
     counted, marked, wanted = targets != IGNORED, foreground(outputs), targets == 1
     intersection, union = overlaps(marked, wanted, counted)
-    behind = iou(*overlaps(~marked, ~wanted, counted), torch.float64)
+    behind = iou(*overlaps(~marked, ~wanted, counted), outputs.dtype)
     return {
-        "fb_iou": (iou(intersection, union, torch.float64) + behind) / 2,
+        "fb_iou": (iou(intersection, union, outputs.dtype) + behind) / 2,
         "intersection": intersection,
         "union": union,
     }

@@ -111,9 +111,9 @@ class MaskEpisodes:
         drawn = torch.from_numpy(np.asarray(self._pixels.take(rows, axis=0))).to(self.device)
         if split == "train" and self._flip:
             key = stream_key(f"{self.name}/augmentation", split, seed)
-            draws = torch.from_numpy(uniforms(key, index, each).reshape(-1)).to(self.device)
+            draws = torch.from_numpy(uniforms(key, index, each).reshape(-1)).float()
             # Image and mask are channels of one array: they are mirrored together.
-            drawn = flip_left_right(drawn, draws)
+            drawn = flip_left_right(drawn, draws.to(self.device))
         drawn = drawn.view(len(index), each, *drawn.shape[1:])
         wanted = torch.from_numpy(masks.labels[classes[:, 0]]).to(self.device)
         inputs, targets = _examples(drawn, wanted)
