@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import io
+import random
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.io import savemat
 
 from episodes import load, pascal
@@ -181,15 +185,52 @@ def test_what_is_wrong_is_said(files, tmp_path, data_set, name, content, message
     assert "Delete it and get it again from http" in str(raised.value)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_labels_are_those_that_scipy_writes(packed):
+    labels = np.random.default_rng(0).integers(0, 21, (9, 14)).astype(np.uint8)
+    stream = io.BytesIO()
+    boundaries = np.empty((2, 1), dtype=object)
+    boundaries[:] = [[np.ones((2, 3))], [scipy.sparse.eye_array(4).tocsc()]]
+    fields = {"Boundaries": boundaries, "Segmentation": labels, "CategoriesPresent": [[3]]}
+    savemat(stream, {"other": [[1.5]], "GTcls": fields}, do_compression=packed)
+    np.testing.assert_array_equal(read_labels(stream.getvalue()), labels)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "has no labels"),
-        (mat(mask(1))[:200], "has no labels"),
-        (mat(np.ones((4, 4))), "has labels of shape"),
-        (b"\0" * (1 << 21), "more than labels need"),
+        (b"", "has no labels GTcls.Segmentation in MATLAB's format .no header"),
+        (mat(mask(1))[:200], "cut short"),
+        (mat(np.ones((4, 4))), "Segmentation is no matrix of bytes"),
+        (mat(np.ones((2, 2, 2), np.uint8)), "Segmentation is no matrix of bytes"),
+        (mat(mask(1)).replace(b"GTcls", b"GTcla"), "no variable GTcls"),
+        (mat(mask(1)).replace(b"Segm", b"Sagm"), "no field Segmentation"),
     ],
 )
-def test_a_file_of_labels_is_not_trusted(content, message):
+def test_what_is_no_file_of_labels_is_refused(content, message):
     with pytest.raises(ImageError, match=message):
+        read_labels(content)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_damage_ends_in_anything_but_an_error(packed):
+    stream = io.BytesIO()
+    savemat(stream, {"GTcls": {"Segmentation": mask(1), "Other": [[1]]}}, do_compression=packed)
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(2000):
+        damaged = bytearray(stream.getvalue())
+        for _ in range(rng.randint(1, 4)):
+            damaged[rng.randrange(128, len(damaged))] = rng.randrange(256)
+        try:
+            read_labels(bytes(damaged[: rng.choice([None, rng.randrange(len(damaged))])]))
+        except ImageError:
+            refused += 1
+    assert refused > 500
+
+
+def test_a_file_that_unpacks_without_an_end_is_refused():
+    packed = zlib.compress(bytes(1 << 27))
+    content = bytes(126) + b"IM" + struct.pack("<II", 15, len(packed)) + packed
+    with pytest.raises(ImageError, match="no variable GTcls"):
         read_labels(content)
