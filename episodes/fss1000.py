@@ -1,9 +1,10 @@
 """FSS-1000: few-shot segmentation of 1,000 classes of objects, ten images each.
 
 Li et al. 2020, "FSS-1000: a 1000-class dataset for few-shot segmentation", arXiv:1907.12347: 520
-classes for meta-train, 240 for meta-validation, 240 for meta-test. The authors publish which are
-meta-test's (shipped as `splits/fss-1000.json`), and not how the other 760 are divided: here 240 of
-their sorted names are drawn for meta-validation, with a seed of 0, always the same.
+classes for meta-train, 240 for meta-validation, 240 for meta-test. The authors' repository lists
+those of meta-test (shipped as `splits/fss-1000.json`) and does not say how the other 760 are
+divided: here 240 of their sorted names are drawn for meta-validation, with a seed of 0, always the
+same.
 
 The archive holds `fewshot_data/CLASS/NUMBER.jpg` and `fewshot_data/CLASS/NUMBER.png`. Masks are
 soft at their edges in places and have 1 or 255 as their largest value: what is at least half of

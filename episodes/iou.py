@@ -45,8 +45,9 @@ def mask_measures(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Return what papers report of masks beside the IoU of an episode, (T,) by name.
 
     `fb_iou`: the mean of the IoU of the class and that of the background (Rakelly et al. 2018,
-    arXiv:1806.07373), over the episode's pixels. `intersection`, `union`: pixels of the class, from
-    which the mean IoU over classes follows (`class_mean_iou`).
+    "Conditional networks for few-shot semantic segmentation"), over the episode's pixels.
+    `intersection`, `union`: pixels of the class, from which the mean IoU over classes follows
+    (`class_mean_iou`).
     """
     counted, marked, wanted = targets != IGNORED, foreground(outputs), targets == 1
     intersection, union = overlaps(marked, wanted, counted)

@@ -72,7 +72,7 @@ def labelled_images(name: str, build: Callable[[Allocate], dict[str, Any]]) -> L
     build: fills an array as for `episodes.prepared.prepared_with_notes`, and returns at least
         what `fill_from_pairs` does.
     """
-    pixels, notes = prepared_with_notes(name, build)
+    pixels, notes = prepared_with_notes(f"{name}-masks{_DECODING}", build)
     counts = [{int(label): count for label, count in of.items()} for of in notes["counts"]]
     return LabelledImages(pixels, counts, notes["digest"], notes)
 
