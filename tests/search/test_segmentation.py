@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import networks
 from algorithms import RecipeError
 from episodes.labelled_images import VOID
 from episodes.segmentation import MaskEpisodes, classes_of
@@ -26,6 +27,7 @@ from search.run_job import run_job
 from search.run_params import to_params
 from search.training import meta_train
 from search.trial_folder import TrialFolder
+from search.try_out import check_outputs
 from spaces.algorithms import ALGORITHM_SPACES
 from spaces.composed import COMPOSED
 from spaces.search_space import SearchSpace
@@ -177,6 +179,13 @@ def test_episodes_of_masks_are_checked() -> None:
     drawn.outputs = 1
     with pytest.raises(UserError, match="outputs: 1: must be 2, for background and class"):
         check_episodes(problem, drawn)
+
+
+def test_a_network_must_have_an_output_for_each_pixel() -> None:
+    drawn = source()
+    check_outputs(networks.build("unet", drawn.input_shape, 2, SMALL), drawn)
+    with pytest.raises(UserError, match=r"must be \(2, 3, 8, 8, 2\): \(episodes, examples, height"):
+        check_outputs(networks.build("conv4", drawn.input_shape, 2, {}), drawn)
 
 
 def test_prototypes_are_refused_before_any_compute() -> None:
