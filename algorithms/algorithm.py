@@ -31,7 +31,8 @@ class Objective:
 
     loss: per-episode loss, and score where there is one.
     transductive: whether query examples may share normalization statistics.
-    ways: classes in an episode, and train_classes in meta-train; None for regression.
+    ways: classes in an episode, and train_classes in meta-train; None where an episode has none to
+        tell apart.
     """
 
     loss: Loss

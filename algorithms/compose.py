@@ -25,7 +25,7 @@ def compose(name: str, network: Network, objective: Objective, recipe: Recipe) -
     """
     found = conflicts(recipe)
     if recipe.head == "prototypes" and objective.ways is None:
-        found.append("head: 'prototypes': needs classes, and a regression problem has none")
+        found.append("head: 'prototypes': needs classes to tell apart, and the problem has none")
     if found:
         raise RecipeError("\n".join(found))
     inner = InnerLoop(network, objective, recipe)

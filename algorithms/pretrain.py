@@ -25,10 +25,12 @@ def pretrain(network: Network, objective: Objective) -> Algorithm:
     all meta-train classes is trained on pooled examples with their global labels; for an episode
     the body is frozen and a new linear head, zero at first, is fine-tuned on the support set.
     Regression: one network is trained on pooled examples of all functions, then all of it is
-    fine-tuned. Hyperparameters: `inner_lr` of the fine-tuning.
+    fine-tuned. Segmentation likewise, on the masks of all classes: the "joint training" of Hendryx
+    et al. 2019, arXiv:1912.06290, who compare it with FOMAML and Reptile. Hyperparameters:
+    `inner_lr` of the fine-tuning.
     """
     if objective.train_classes is None:
-        return _pooled_regression(network, objective)
+        return _pooled_network(network, objective)
     return _pooled_classification(network, objective, objective.train_classes)
 
 
@@ -38,7 +40,7 @@ def _pooled(examples: list[Examples], targets: list[Tensor]) -> tuple[Tensor, Te
     return inputs, torch.cat(targets, 1).flatten(0, 1).unsqueeze(0)
 
 
-def _pooled_regression(network: Network, objective: Objective) -> Algorithm:
+def _pooled_network(network: Network, objective: Objective) -> Algorithm:
     def meta_gradients(
         meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor
     ) -> tuple[Params, Params, Diagnostics]:

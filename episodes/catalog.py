@@ -49,6 +49,12 @@ IMAGE_FOLDER = (
     *AUGMENTATION,
 )
 
+FLIP = Option("flip", "switch", "mirror half of the images of meta-train, masks too", False)
+
+
+def _size(default: int, description: str) -> Option:
+    return Option("size", "whole number", description, default, least=8, most=1024)
+
 
 def _noise(default: float) -> Option:
     what = "standard deviation of the normal noise on all targets, query included"
@@ -146,6 +152,20 @@ def _images(name: str, description: str, module: str, function: str) -> Task:
         archives=archives,
         images=True,
         options=AUGMENTATION,
+    )
+
+
+def _masks(name: str, description: str, module: str, function: str, *options: Option) -> Task:
+    """Return a task of segmentation, of a module like those of `_images`."""
+    load, archives = _later(module, function), _later(module, "archives")
+    return Task(
+        name,
+        description,
+        "segmentation",
+        load,
+        archives=archives,
+        images=True,
+        options=(*options, FLIP),
     )
 
 
@@ -255,6 +275,28 @@ TASKS: dict[str, Task] = {
             "200 species of birds in 84 x 84 (Wah et al. 2011, Hilliard et al. 2018)",
             "cub",
             "load_cub",
+        ),
+        _masks(
+            "pascal-5i",
+            "masks of 20 classes of photographs, in four folds (Shaban et al. 2017)",
+            "pascal",
+            "load_pascal",
+            Option("fold", "whole number", "whose classes are meta-test's", 0, least=0, most=3),
+            _size(96, "height and width, in pixels"),
+        ),
+        _masks(
+            "fss-1000",
+            "masks of 1,000 classes of objects (Li et al. 2020)",
+            "fss1000",
+            "load_fss1000",
+            _size(96, "height and width, in pixels"),
+        ),
+        _masks(
+            "camvid-subset",
+            "masks of 11 classes in street scenes; every second frame of CamVid",
+            "camvid",
+            "load_camvid",
+            _size(48, "height, in pixels; images are 4/3 as wide"),
         ),
     )
 }

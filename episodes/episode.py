@@ -154,7 +154,7 @@ class TaskDistribution(Protocol):
     input_shape: shape of one example, (1,) or (channels, height, width).
     outputs: what a network must emit for an example, or for each of its pixels or symbols: as many
         logits as there are labels, or the dimension of the target.
-    train_classes: number of meta-train classes; None for regression.
+    train_classes: number of meta-train classes that labels tell apart; None where they tell none.
     digest: hex digest of the data and the split; equal data gives an equal digest anywhere.
     """
 

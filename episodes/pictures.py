@@ -5,12 +5,19 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF")
 MOST_PIXELS = 1 << 26
+LABEL_MODES = ("L", "P")
+"""As Pillow calls images of one byte a pixel: grey, or a place in a palette."""
 
 Fit = Literal["exact", "stretch", "crop"]
 """How an image comes to its size: it must have it, is resized to it whatever its proportions, or
@@ -31,6 +38,55 @@ def decode_image(content: bytes, shape: tuple[int, int, int], fit: Fit) -> np.nd
 
     channels, height, width = shape
     size = (width, height)
+    with _opened(content) as image:
+        if fit == "exact" and image.size != size:
+            raise ImageError(f"is {image.width} x {image.height}, not {width} x {height} pixels")
+        plain = image.convert("RGB" if channels == 3 else "L")
+    if fit == "crop":
+        plain = ImageOps.fit(plain, size, Image.Resampling.LANCZOS)
+    elif plain.size != size:
+        plain = plain.resize(size, Image.Resampling.LANCZOS)
+    pixels = np.asarray(plain).reshape(height, width, channels)
+    return pixels.transpose(2, 0, 1)
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    """Return the height and width that an image says it has. Raises ImageError."""
+    with _opened(content) as image:
+        return image.height, image.width
+
+
+def decode_labels(content: bytes) -> np.ndarray:
+    """Decode a mask whose values, grey or places in a palette, are labels: (height, width) uint8.
+
+    Raises ImageError for what is no image, or one of colours.
+    """
+    with _opened(content) as image:
+        if image.mode not in LABEL_MODES:
+            raise ImageError(f"is no mask: {image.mode} in place of one byte a pixel")
+        return np.array(image, dtype=np.uint8)
+
+
+def decode_grey(content: bytes) -> np.ndarray:
+    """Decode any image to its brightness, (height, width) uint8. Raises ImageError."""
+    with _opened(content) as image:
+        return np.array(image.convert("L"))
+
+
+def resize_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bring (h, w) uint8 labels to another size: each pixel takes the nearest one's label."""
+    from PIL import Image
+
+    if labels.shape == (height, width):
+        return labels
+    return np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """Open an image; what goes wrong until its end, decoding included, is an ImageError."""
+    from PIL import Image
+
     try:
         with (
             # Pillow only warns of most images that are too large to hold; below, all of them end.
@@ -40,11 +96,7 @@ def decode_image(content: bytes, shape: tuple[int, int, int], fit: Fit) -> np.nd
             # Until it is converted nothing is decoded: an image only says how large it is.
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(f"is {image.width} x {image.height} pixels, which is too large")
-            if fit == "exact" and image.size != size:
-                raise ImageError(
-                    f"is {image.width} x {image.height}, not {width} x {height} pixels"
-                )
-            plain = image.convert("RGB" if channels == 3 else "L")
+            yield image
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:  # Its text names an object in memory.
@@ -52,9 +104,3 @@ def decode_image(content: bytes, shape: tuple[int, int, int], fit: Fit) -> np.nd
     # SyntaxError: a broken PNG; ValueError: text in it that would take much memory.
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise ImageError(f"is not an image ({error})") from error
-    if fit == "crop":
-        plain = ImageOps.fit(plain, size, Image.Resampling.LANCZOS)
-    elif plain.size != size:
-        plain = plain.resize(size, Image.Resampling.LANCZOS)
-    pixels = np.asarray(plain).reshape(height, width, channels)
-    return pixels.transpose(2, 0, 1)

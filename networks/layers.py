@@ -147,6 +147,44 @@ def average_pool(maps: Tensor) -> Tensor:
     return pooled.view(*maps.shape[:3], *pooled.shape[-2:])
 
 
+def spread(maps: Tensor) -> Tensor:
+    """Lay the channels of maps (N, T, 4 C, H, W) out as 2 x 2 pixels: (N, T, C, 2 H, 2 W).
+
+    Of each four channels in a row the first goes to the upper left, the second to the upper right.
+    """
+    examples, episodes, channels, height, width = maps.shape
+    c = channels // 4
+    if channels_last(maps):
+        parts = _rows(maps).view(examples, height, width, episodes, c, 2, 2)
+        pixels = parts.permute(0, 1, 5, 2, 6, 3, 4)
+        return _rows(pixels.reshape(examples, 2 * height, 2 * width, episodes, c))
+    parts = maps.reshape(examples, episodes, c, 2, 2, height, width)
+    pixels = parts.permute(0, 1, 2, 5, 3, 6, 4)
+    return pixels.reshape(examples, episodes, c, 2 * height, 2 * width)
+
+
+def widened(maps: Tensor, height: int, width: int) -> Tensor:
+    """Add lines of zeros below and to the right of maps (N, T, C, H, W) up to a size."""
+    more = (0, width - maps.shape[4], 0, height - maps.shape[3])
+    if not any(more):
+        return maps
+    if channels_last(maps):
+        return _rows(F.pad(_rows(maps), (0, 0, 0, 0, *more)))
+    return F.pad(maps, more)
+
+
+def beside(left: Tensor, right: Tensor) -> Tensor:
+    """Join the channels of maps (N, T, C, H, W), those of `left` first."""
+    if channels_last(left) and channels_last(right):
+        return _rows(torch.cat([_rows(left), _rows(right)], -1))
+    return torch.cat([left, right], 2)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """Turn maps (N, T, C, H, W) to (N, H, W, T, C), as they lie in memory, or back."""
+    return maps.permute(0, 3, 4, 1, 2)
+
+
 def global_average(maps: Tensor) -> Tensor:
     """Mean of maps (N, T, C, H, W) over their positions, (N, T, C)."""
     return maps.mean((-2, -1))

@@ -25,7 +25,7 @@ class Features(Protocol):
         statistics: Statistics | None = None,
         collect: bool = False,
     ) -> tuple[Tensor, Statistics]:
-        """Map inputs (T, N, *input_shape) to features (T, N, F).
+        """Map inputs (T, N, *input_shape) to features (T, N, F), or (T, N, H, W, F) of pixels.
 
         With `statistics` batch normalization uses these; without, those of the N examples of each
         episode. `collect` also returns the latter, at the cost of one more pass over the maps.
@@ -43,7 +43,7 @@ class Network:
 
     init: random generator -> shared parameters, float32.
     features: see `Features`.
-    head: (parameters, features (T, N, F)) -> outputs (T, N, outputs).
+    head: (parameters, features) -> outputs (T, N, outputs), or (T, N, H, W, outputs) of pixels.
     head_names: the parameters that `head` reads, weight (outputs, F) first.
     batch_normalized: whether outputs depend on the other examples of the batch.
     grouped: layers with a weight whose outputs each see only some of the inputs.
@@ -65,6 +65,6 @@ class Network:
     def __call__(
         self, params: Params, inputs: Tensor, statistics: Statistics | None = None
     ) -> Tensor:
-        """Map inputs (T, N, *input_shape) to outputs (T, N, outputs)."""
+        """Map inputs (T, N, *input_shape) to outputs (T, N, outputs), or those of pixels."""
         features, _ = self.features(params, inputs, statistics)
         return self.head(params, features)

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from episodes.episode import IGNORED
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from torch import Tensor
 
     from episodes.episode import Episodes, Examples, Kind
 
 INCH_PER_IMAGE, LEAST_INCHES, MOST_INCHES = 0.7, 2.5, 12.0
 GAP = 2
 """Pixels between images."""
+
+MARKED, UNCOUNTED = np.array([1.0, 0.1, 0.1]), np.array([0.6, 0.6, 0.6])
+OPACITY = 0.6
 
 PARTS = ("support", "query")
 COLORS = {"support": ("tab:red", "o"), "query": ("tab:blue", ".")}
@@ -29,15 +35,21 @@ def draw_episode(
 
     class_names: of the split's classes, by id; empty where they have none.
     episode: a batch of one. Images (channels of 1 or 3) are laid out with a row for each label;
-    other inputs are drawn as points, over their first feature where they have several.
+    where they have masks, once as they are and below that with the class in red, and with pixels
+    that do not count in grey. Other inputs are drawn as points, over their first feature where they
+    have several.
     Raises ValueError for a batch of another size.
     """
     if len(episode) != 1:
         raise ValueError(f"one episode is drawn, not {len(episode)}")
     images = holds_images(episode)
     labels = label_names(episode, class_names)
-    if images and kind == "classification":
-        figure = _draw_images(episode, labels)
+    parts = (episode.support, episode.query)
+    if kind == "segmentation":
+        rows = [masked_rows(part.inputs[0], part.targets[0]) for part in parts]
+        figure = _draw_grids(rows, ["image", class_name(episode, class_names)])
+    elif images and kind == "classification":
+        figure = _draw_grids([image_rows(examples) for examples in parts], labels)
     elif kind == "classification":
         figure = _draw_points(episode, labels)
     else:
@@ -59,8 +71,13 @@ def label_names(episode: Episodes, class_names: Sequence[str]) -> list[str]:
     ]
 
 
-def _draw_images(episode: Episodes, labels: Sequence[str]) -> Figure:
-    grids = [image_rows(examples) for examples in (episode.support, episode.query)]
+def class_name(episode: Episodes, class_names: Sequence[str]) -> str:
+    """Return what to call the one class of an episode of masks."""
+    return class_names[int(episode.classes[0, 0])] if class_names else "class"
+
+
+def _draw_grids(grids: list[list[list[np.ndarray]]], labels: Sequence[str]) -> Figure:
+    """Draw the rows of images of support and query, which have these labels."""
     rows, columns = len(grids[0]), [max(map(len, grid)) for grid in grids]
     figure = Figure(
         figsize=(inches(sum(columns) + 2), inches(rows + 1)), layout="constrained", dpi=150
@@ -94,6 +111,19 @@ def image_rows(examples: Examples) -> list[list[np.ndarray]]:
     for label, image in zip(labels, pixels, strict=True):
         rows[label].append(image)
     return rows
+
+
+def masked_rows(inputs: Tensor, targets: Tensor) -> list[list[np.ndarray]]:
+    """Return images as they are, and with masks over them, as (height, width, 3).
+
+    inputs: (N, channels, height, width). targets: (N, height, width) as in an episode.
+    """
+    pixels = inputs.movedim(1, -1).float().clamp(0, 1).cpu().numpy()
+    plain = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+    known = targets.cpu().numpy()[..., None]
+    shown = np.where(known == 1, (1 - OPACITY) * plain + OPACITY * MARKED, plain)
+    shown = np.where(known == IGNORED, UNCOUNTED, shown)
+    return [list(plain), list(shown.clip(0, 1))]
 
 
 def mosaic(grid: list[list[np.ndarray]]) -> np.ndarray:

@@ -58,6 +58,8 @@ def _attribute_problems(problem: Problem, distribution: TaskDistribution) -> Ite
         yield f"outputs: {outputs!r}: must be a whole number, at least 1"
     if problem.ways is not None and outputs != problem.ways:
         yield f"outputs: {outputs!r}: must be the ways of the problem, {problem.ways}"
+    if problem.kind == "segmentation" and outputs != 2:
+        yield f"outputs: {outputs!r}: must be 2, for background and class"
     if not isinstance(distribution.digest, str) or not distribution.digest:
         yield f"digest: {distribution.digest!r}: must be text that tells its data from others"
 

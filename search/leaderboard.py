@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from search.baseline import NAMES
+from search.baseline import NAMES, OTHERS
 from search.config import Config, Metric
 from search.errors import FailedError, UserError
 from search.failures import failed, stopped
@@ -134,13 +134,14 @@ class Standing:
 
     ranked: columns as in `COLUMNS`, best first. failed: columns as in `search.failures.COLUMNS`.
     stopped: how many trials the search itself stopped before their end.
-    baseline: what each of them has to be compared with; None where no run knows.
+    baselines: what does not learn, which each of them has to be compared with, the strongest first;
+        empty where no run knows.
     """
 
     ranked: pd.DataFrame
     failed: pd.DataFrame
     stopped: int
-    baseline: Baseline | None = None
+    baselines: tuple[Baseline, ...] = ()
 
 
 def standing(
@@ -168,18 +169,22 @@ def standing(
         ranked,
         failed(frame, problem_hash),
         stopped(frame, problem_hash),
-        _baseline(frame[frame["problem_hash"] == problem_hash]),
+        _baselines(frame[frame["problem_hash"] == problem_hash]),
     )
 
 
-def _baseline(rows: pd.DataFrame) -> Baseline | None:
-    """Return the baseline that the first of some runs of one problem tells of."""
+def _baselines(rows: pd.DataFrame) -> tuple[Baseline, ...]:
+    """Return the baselines that the first of some runs of one problem tells of."""
     known = rows[np.isfinite(rows["validation_baseline"]) & np.isfinite(rows["test_baseline"])]
     if known.empty:
-        return None
+        return ()
     row = known.iloc[0]
     kind = from_params(row["params"]).problem.kind
-    return Baseline(NAMES[kind], float(row["validation_baseline"]), float(row["test_baseline"]))
+    ends = {"": NAMES[kind], **{f"_{key}": name for key, name in OTHERS.get(kind, {}).items()}}
+    return tuple(
+        Baseline(name, float(row[f"validation_baseline{end}"]), float(row[f"test_baseline{end}"]))
+        for end, name in ends.items()
+    )
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:

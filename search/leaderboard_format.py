@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +50,12 @@ LARGE = 1e6
 """Half-widths from here on are not written out: what almost diverged would fill the screen."""
 
 
-def print_table(board: pd.DataFrame, console: Console, baseline: Baseline | None = None) -> None:
+def print_table(board: pd.DataFrame, console: Console, baselines: Sequence[Baseline] = ()) -> None:
     """Print a table; in a narrow terminal without the columns that can best be spared.
 
-    baseline: stands below the ranked trials.
+    baselines: stand below the ranked trials.
     """
-    console.print(_table(board, console, baseline))
+    console.print(_table(board, console, baselines))
     parts = _parts(board)
     if any(parts):
         console.print("What the composed ones are made of, where not as MAML:", highlight=False)
@@ -66,9 +66,9 @@ def print_table(board: pd.DataFrame, console: Console, baseline: Baseline | None
     console.print(FOOTNOTE, style="dim", highlight=False)
 
 
-def _table(board: pd.DataFrame, console: Console, baseline: Baseline | None) -> Table:
+def _table(board: pd.DataFrame, console: Console, baselines: Sequence[Baseline]) -> Table:
     """Return a table for rich, with the columns that there is room for."""
-    rows = _cells(board) + _baseline_cells(board, baseline)
+    rows = _cells(board) + _baseline_cells(board, baselines)
     columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     widths = {name: max(map(cell_len, (name, *cells))) for name, cells in columns.items()}
     spared = 0
@@ -97,24 +97,26 @@ def to_csv(board: pd.DataFrame) -> str:
     return text.map(table_text.csv).to_csv(index=False)
 
 
-def to_json(board: pd.DataFrame, failures: pd.DataFrame, baseline: Baseline | None = None) -> str:
+def to_json(board: pd.DataFrame, failures: pd.DataFrame, baselines: Sequence[Baseline] = ()) -> str:
     """Return an object with the lists `ranked`, best first, and `failed`, by number of the trial.
 
     Their entries are objects with all columns; a number that is not finite is null. Up to the first
-    version the document was the list that is `ranked` now. `baseline` is an object, or null.
+    version the document was the list that is `ranked` now. `baseline` is the strongest of what does
+    not learn, an object, or null; `weaker_baselines` is a list of the others.
     """
     content = {
         "format": JSON_FORMAT,
-        "baseline": None if baseline is None else asdict(baseline),
+        "baseline": asdict(baselines[0]) if baselines else None,
+        "weaker_baselines": [asdict(baseline) for baseline in baselines[1:]],
         "ranked": _rows(board),
         "failed": _rows(failures),
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def to_markdown(board: pd.DataFrame, baseline: Baseline | None = None) -> str:
+def to_markdown(board: pd.DataFrame, baselines: Sequence[Baseline] = ()) -> str:
     """Return a Markdown table with the terminal's columns."""
-    rows = _cells(board) + _baseline_cells(board, baseline)
+    rows = _cells(board) + _baseline_cells(board, baselines)
     cells = [[row[0], *map(table_text.markdown, row[1:3]), *row[3:]] for row in rows]
     parts, headings = [table_text.markdown(part) for part in _parts(board)], list(HEADINGS)
     if any(parts):
@@ -159,15 +161,16 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def _baseline_cells(board: pd.DataFrame, baseline: Baseline | None) -> list[list[str]]:
-    if baseline is None:
-        return []
+def _baseline_cells(board: pd.DataFrame, baselines: Sequence[Baseline]) -> list[list[str]]:
     scale = 100.0 if _percent(board) else 1.0
-    cells = dict.fromkeys(HEADINGS, "")
-    cells |= {"rank": "-", "algorithm": baseline.name}
-    cells["validation"] = f"{scale * baseline.validation_mean:.4g}"
-    cells["test"] = f"{scale * baseline.test_mean:.4g} "
-    return [list(cells.values())]
+    rows = []
+    for baseline in baselines:
+        cells = dict.fromkeys(HEADINGS, "")
+        cells |= {"rank": "-", "algorithm": baseline.name}
+        cells["validation"] = f"{scale * baseline.validation_mean:.4g}"
+        cells["test"] = f"{scale * baseline.test_mean:.4g} "
+        rows.append(list(cells.values()))
+    return rows
 
 
 def _parts(board: pd.DataFrame) -> list[str]:

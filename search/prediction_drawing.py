@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from search.drawing import COLORS, holds_images, image_rows, inches, label_names, show_mosaic
+from episodes.iou import foreground
+from search.drawing import (
+    COLORS,
+    class_name,
+    holds_images,
+    image_rows,
+    inches,
+    label_names,
+    masked_rows,
+    show_mosaic,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,14 +60,19 @@ def draw_predictions(
 ) -> Figure | None:
     """Draw a support set and what was predicted of the query set at one or more times.
 
-    Images of classes have a frame that tells whether they were recognized; points that were not
-    are crosses; curves are drawn over their input. None for what cannot be drawn.
+    Images of classes have a frame that tells whether they were recognized; masks lie over their
+    images; points that were not recognized are crosses; curves are drawn over their input. None for
+    what cannot be drawn.
     episode: a batch of one. class_names: of the split's classes, by id.
     """
     draw = _drawer(episode, kind)
     if draw is None:
         return None
-    figure = draw(episode, predictions, label_names(episode, class_names))
+    if kind == "segmentation":
+        names = [class_name(episode, class_names)]
+    else:
+        names = label_names(episode, class_names)
+    figure = draw(episode, predictions, names)
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -66,6 +81,8 @@ Drawer = Callable[["Episodes", Sequence[Prediction], Sequence[str]], Figure]
 
 
 def _drawer(episode: Episodes, kind: Kind) -> Drawer | None:
+    if kind == "segmentation":
+        return _draw_masks
     if kind == "classification":
         return _draw_images if holds_images(episode) else _draw_points
     return _draw_curves if kind == "regression" else None
@@ -117,6 +134,32 @@ def _framed(image: np.ndarray, color: Sequence[float] = (1.0, 1.0, 1.0)) -> np.n
     whole[:] = color
     whole[FRAME:-FRAME, FRAME:-FRAME] = image
     return whole
+
+
+def _draw_masks(
+    episode: Episodes, predictions: Sequence[Prediction], labels: Sequence[str]
+) -> Figure:
+    """Draw support and query with their masks, and below these the predicted ones."""
+    shown = slice(0, QUERIES_SHOWN)
+    support, query = episode.support, episode.query
+    grids = [
+        masked_rows(part.inputs[0, shown], part.targets[0, shown]) for part in (support, query)
+    ]
+    titles = ["support", "query"]
+    for prediction in predictions:
+        marked = foreground(prediction.outputs[0, shown]).long()
+        grids.append(masked_rows(query.inputs[0, shown], marked)[1:])
+        titles.append(prediction.title)
+    rows = [["image", labels[0]], ["image", labels[0]], *[["predicted"] for _ in predictions]]
+    heights = [len(grid) for grid in grids]
+    columns = max(len(row) for grid in grids for row in grid)
+    figure = Figure(
+        figsize=(inches(columns + 2), inches(sum(heights) + 2)), layout="constrained", dpi=150
+    )
+    axes = figure.subplots(len(grids), 1, height_ratios=heights)
+    for ax, grid, title, names in zip(axes, grids, titles, rows, strict=True):
+        show_mosaic(ax, grid, title, names)
+    return figure
 
 
 def _draw_points(

@@ -64,6 +64,15 @@ class EpisodeRecords:
         order = np.argsort(self.index, kind="stable")
         return values[order].reshape(-1, seeds).mean(1)
 
+    def class_iou(self) -> float | None:
+        """Return `episodes.iou.class_mean_iou` over all rows; None where masks are not measured."""
+        if not {"intersection", "union"} <= set(self.measures):
+            return None
+        from episodes.iou import class_mean_iou
+
+        overlaps = self.measures["intersection"], self.measures["union"]
+        return class_mean_iou(self.classes[:, 0], *overlaps)
+
     def of(self, split: RecordSplit) -> EpisodeRecords:
         """Return the rows of one split."""
         rows = self.split == split

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from search import episode_table
+from search.baseline import KEYS as BASELINE_KEYS
 from search.config import Config, Metric
 from search.errors import FailedError, UserError
 from search.garbage import collector_paused
@@ -34,7 +35,7 @@ INTERVAL = ("mean", "ci95_low", "ci95_high", "n")
 SUMMARIES = (
     *(f"validation_{part}" for part in INTERVAL),
     *(f"test_{part}" for part in INTERVAL),
-    *("validation_baseline", "test_baseline"),
+    *BASELINE_KEYS,
     *("episodes", "train_seconds", "peak_memory_mb", "adaptation_ms"),
 )
 TAGS = (

@@ -24,7 +24,7 @@ def try_out(config: Config, network: Network, distribution: TaskDistribution) ->
     """
     if extensions.is_extension("network", config.network):
         with blamed("running the network"):
-            _check_outputs(network, distribution)
+            check_outputs(network, distribution)
     short = replace(
         config,
         problem=replace(config.problem, rung_episodes=2, ranking_episodes=2, test_episodes=2),
@@ -40,16 +40,21 @@ def try_out(config: Config, network: Network, distribution: TaskDistribution) ->
             pass
 
 
-def _check_outputs(network: Network, distribution: TaskDistribution) -> None:
-    """Run the network with parameters that episodes share, and with one of each for each."""
+def check_outputs(network: Network, distribution: TaskDistribution) -> None:
+    """Run the network with parameters that episodes share, and with one of each for each.
+
+    Raises UserError for outputs of another shape than the kind of problem wants.
+    """
     shared = network.init(torch.Generator().manual_seed(0))
     own = {name: value.expand(EPISODES, *value.shape) for name, value in shared.items()}
     inputs = torch.zeros(EPISODES, EXAMPLES, *distribution.input_shape)
-    right = (EPISODES, EXAMPLES, distribution.outputs)
+    pixels = distribution.input_shape[1:] if distribution.kind == "segmentation" else ()
+    right = (EPISODES, EXAMPLES, *pixels, distribution.outputs)
+    axes = "episodes, examples, height, width, outputs" if pixels else "episodes, examples, outputs"
     for what, params in (("", shared), (" where every episode has its own parameters", own)):
         shape = tuple(network(params, inputs).shape)
         if shape != right:
             raise UserError(
                 f"outputs of inputs {tuple(inputs.shape)} have the shape {shape}{what}; must be "
-                f"{right}: (episodes, examples, outputs)"
+                f"{right}: ({axes})"
             )

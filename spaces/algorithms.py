@@ -1,6 +1,9 @@
 """The space of each algorithm, beside the defaults that its paper publishes.
 
-Where a paper has no sinusoids or no Omniglot, the defaults of that kind are MAML's.
+Where a paper has no sinusoids or no Omniglot, the defaults of that kind are MAML's. Of segmentation
+Hendryx et al. 2019, arXiv:1912.06290, publish FOMAML and Reptile, for a network that was trained on
+ImageNet before: five episodes to a batch, and up to 59 small steps. The defaults here are for a
+U-Net that starts from nothing, and were found on `camvid-subset`: fewer and larger steps.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ MAML = Space(
     {
         "classification": published(0.4, 1, 3, 32),
         "regression": published(0.01, 1, 5, 25),
+        "segmentation": published(0.5, 3, 10, 4),
     },
 )
 """Finn et al. 2017, arXiv:1703.03400: appendix A.1 (Omniglot, 5 ways) and section 5.1 (sinusoids,
@@ -31,6 +35,7 @@ BOIL = Space(
     {
         "classification": published(0.5, 1, 1, 4),
         "regression": published(0.01, 1, 5, 25),
+        "segmentation": published(0.5, 3, 10, 4),
     },
 )
 """Oh et al. 2021, arXiv:2008.08882, and their code: one step of 0.5 on the body, 4 episodes."""
@@ -40,6 +45,7 @@ META_SGD = Space(
     {
         "classification": published(0.05, 1, 1, 32),
         "regression": published(0.01, 1, 1, 4),
+        "segmentation": published(0.5, 3, 10, 4),
     },
 )
 """Li et al. 2017, arXiv:1707.09835, section 4: one step. There every rate starts at its own draw
@@ -63,6 +69,9 @@ REPTILE = Space(
         "regression": published(
             0.02, 5, 32, 5, outer_lr=0.5, outer_optimizer="sgd", outer_schedule="linear"
         ),
+        "segmentation": published(
+            0.5, 5, 10, 5, outer_lr=1.0, outer_optimizer="sgd", outer_schedule="linear"
+        ),
     },
 )
 """Nichol et al. 2018, arXiv:1803.02999, table of Omniglot settings for 5 ways, except `inner_lr`:
@@ -85,6 +94,9 @@ MAML_PLUS_PLUS = Space(
         "regression": published(
             0.01, 5, 5, 25, multi_step_share=0.1, first_order_share=1 / 3, outer_schedule="cosine"
         ),
+        "segmentation": published(
+            0.5, 3, 10, 4, multi_step_share=0.1, first_order_share=1 / 3, outer_schedule="cosine"
+        ),
     },
 )
 """Antoniou et al. 2019, arXiv:1810.09502, and the Omniglot configurations of their code: 5 steps of
@@ -103,6 +115,7 @@ IMAML = Space(
     {
         "classification": published(0.1, 16, 16, 32, proximal_strength=2.0, cg_steps=5),
         "regression": published(0.02, 16, 16, 25, proximal_strength=2.0, cg_steps=5),
+        "segmentation": published(0.5, 8, 16, 4, proximal_strength=2.0, cg_steps=5),
     },
 )
 """Rajeswaran et al. 2019, arXiv:1909.04630, table 2 (Omniglot, 5 ways): 16 steps, lambda 2, 5 steps
@@ -118,6 +131,7 @@ CAVIA = Space(
     {
         "classification": published(1.0, 2, 2, 16, context_size=100),
         "regression": published(1.0, 1, 1, 25, context_size=5),
+        "segmentation": published(1.0, 3, 10, 4, context_size=100),
     },
 )
 """Zintgraf et al. 2019, arXiv:1810.03642, and their code: mini-ImageNet and sinusoids."""
@@ -127,6 +141,7 @@ T_NET = Space(
     {
         "classification": published(0.4, 1, 3, 32),
         "regression": published(0.01, 1, 5, 4),
+        "segmentation": published(0.5, 3, 10, 4),
     },
 )
 """Lee and Choi 2018, arXiv:1801.05558, and their code, which tries 0.01, 0.04 and 0.1 on sinusoids
@@ -140,6 +155,7 @@ META_CURVATURE = Space(
     {
         "classification": published(0.4, 1, 3, 32),
         "regression": published(0.001, 1, 5, 25),
+        "segmentation": published(0.5, 3, 10, 4),
     },
 )
 """Park and Oliva 2019, arXiv:1902.03356, and the code that its repository points to: MAML's
@@ -156,6 +172,7 @@ ALFA = Space(
     {
         "classification": published(0.01, 5, 5, 2, inner_weight_decay=5e-4),
         "regression": published(0.01, 5, 5, 25, inner_weight_decay=5e-4),
+        "segmentation": published(0.1, 3, 10, 4, inner_weight_decay=5e-4),
     },
 )
 """Baik et al. 2020, arXiv:2011.00209, and the mini-ImageNet configuration of their code."""
@@ -208,6 +225,12 @@ PRETRAIN = Space(
             "inner_lr": 0.01,
             "inner_steps_evaluation": 10,
             "meta_batch_size": 25,
+            **OUTER_ADAM_DEFAULTS,
+        },
+        "segmentation": {
+            "inner_lr": 0.5,
+            "inner_steps_evaluation": 20,
+            "meta_batch_size": 4,
             **OUTER_ADAM_DEFAULTS,
         },
     },

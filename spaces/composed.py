@@ -200,11 +200,13 @@ _ASIDE: dict[str, Value] = {
 """MAML, and what other parts would need."""
 
 
-def _maml(inner_lr: float, steps_evaluation: int, meta_batch_size: int) -> dict[str, Value]:
+def _maml(
+    inner_lr: float, steps_evaluation: int, meta_batch_size: int, steps: int = 1
+) -> dict[str, Value]:
     return {
         **_ASIDE,
         "inner_lr": inner_lr,
-        "inner_steps": 1,
+        "inner_steps": steps,
         "inner_steps_evaluation": steps_evaluation,
         "meta_batch_size": meta_batch_size,
     }
@@ -213,12 +215,14 @@ def _maml(inner_lr: float, steps_evaluation: int, meta_batch_size: int) -> dict[
 def _point(
     classification: Mapping[str, Value] | None = None,
     regression: Mapping[str, Value] | None = None,
+    segmentation: Mapping[str, Value] | None = None,
     **parts: Value,
 ) -> dict[Kind, Values]:
     """Return a named recipe: its parts, and its own published values for each kind of problem."""
     return {
         "classification": {**parts, **(classification or {})},
         "regression": {**parts, **(regression or {})},
+        "segmentation": {**parts, **(segmentation or {})},
     }
 
 
@@ -226,10 +230,13 @@ _POINTS: dict[str, Mapping[Kind, Values]] = {
     "fomaml": _point(meta_gradient="first_order"),
     "anil": _point(adapts="head"),
     "boil": _point({"inner_lr": 0.5, "meta_batch_size": 4}, adapts="body"),
-    "meta-sgd": _point({"inner_lr": 0.05}, rate="parameter", rate_learned=True),
+    "meta-sgd": _point(
+        {"inner_lr": 0.05}, None, {"inner_lr": 0.5}, rate="parameter", rate_learned=True
+    ),
     "reptile": _point(
         {"inner_lr": 0.05, "inner_steps_evaluation": 16, "outer_lr": 1.0},
         {"inner_lr": 0.02, "inner_steps_evaluation": 16, "outer_lr": 0.5},
+        {"inner_lr": 0.5, "inner_steps_evaluation": 10, "outer_lr": 1.0},
         meta_gradient="difference",
         inner_steps=5,
         meta_batch_size=5,
@@ -258,6 +265,7 @@ _POINTS: dict[str, Mapping[Kind, Values]] = {
     "cavia": _point(
         {"context_size": 100, "inner_steps": 2, "inner_steps_evaluation": 2},
         {"context_size": 5, "inner_steps_evaluation": 1},
+        {"context_size": 100},
         adapts="context",
         inner_lr=1.0,
     ),
@@ -269,7 +277,11 @@ _POINTS: dict[str, Mapping[Kind, Values]] = {
 
 COMPOSED = Space(
     {name: parameter for name, (parameter, _) in _PARAMETERS.items()},
-    {"classification": _maml(0.4, 3, 32), "regression": _maml(0.01, 5, 25)},
+    {
+        "classification": _maml(0.4, 3, 32),
+        "regression": _maml(0.01, 5, 25),
+        "segmentation": _maml(0.5, 10, 4, steps=3),
+    },
     {name: condition for name, (_, condition) in _PARAMETERS.items() if condition is not None},
     _POINTS,
     frozenset(PARTS),

@@ -116,12 +116,34 @@ TORCHVISION = Space(
 )
 """He et al. 2016, arXiv:1512.03385, table 1; the smaller ones of what fits images of side 28."""
 
+UNET = Space(
+    {
+        "filters": Choice((8, 16, 32)),
+        "depth": Int(1, 4),
+        "convolutions": Int(1, 2),
+        "normalization": Choice(("batch", "layer", "group", "none")),
+        "activation": Choice(ACTIVATIONS),
+    },
+    {
+        "segmentation": {
+            "filters": 16,
+            "depth": 3,
+            "convolutions": 2,
+            "normalization": "batch",
+            "activation": "relu",
+        }
+    },
+)
+"""Ronneberger et al. 2015, arXiv:1505.04597, figure 1, whose 64 filters and four halvings are for
+images of 572 x 572; here for sides of about 64, with batch normalization, which came later."""
+
 NETWORK_SPACES: dict[str, Space] = {
     "mlp": MLP,
     "conv4": CONV4,
     "resnet12": RESNET12,
     "vit": VIT,
     "torchvision": TORCHVISION,
+    "unet": UNET,
 }
-IMAGE_NETWORKS = {"conv4", "resnet12", "vit", "torchvision"}
+IMAGE_NETWORKS = {"conv4", "resnet12", "vit", "torchvision", "unet"}
 """Families that need inputs of shape (channels, height, width)."""

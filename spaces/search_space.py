@@ -186,7 +186,10 @@ class SearchSpace:
     def _unfit(self, owner: str) -> str | None:
         if self.kind in SPACES[owner].defaults:
             return None
-        return f"{owner}: is not for {self.kind} problems"
+        owners = ALGORITHM_SPACES if owner in ALGORITHM_SPACES else NETWORK_SPACES
+        fitting = [name for name, space in owners.items() if self.kind in space.defaults]
+        instead = f" (for these: {', '.join(fitting)})" if fitting else ""
+        return f"{owner}: is not for {self.kind} problems{instead}"
 
     def _problem(self, key: str) -> str | None:
         """Return what is wrong with an override, if anything."""

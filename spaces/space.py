@@ -88,6 +88,7 @@ LEGAL: dict[str, Parameter] = {
     "width": Int(1, 65536),
     "filters": Int(1, 4096),
     "depth": Int(1, 16),
+    "convolutions": Int(1, 16),
     "activation": Choice(("relu", "leaky_relu", "tanh", "silu", "gelu", "sine")),
     "normalization": Choice(("batch", "layer", "group", "none")),
     "downsample": Choice(("pool", "average", "stride")),

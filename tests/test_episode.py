@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from episodes import load
-from episodes.episode import Episodes, Examples
+from episodes.episode import IGNORED, Episodes, Examples
 from search.drawing import draw_episode
 from tests.cli import call
 
@@ -80,6 +80,24 @@ def test_vectors_and_several_targets_are_drawn() -> None:
     assert axes_of(torch.rand(1, 4, 3), labels, "classification", 2) == 2
     assert axes_of(torch.rand(1, 4, 3), torch.rand(1, 4, 2), "regression", 0) == 2
     assert axes_of(torch.rand(1, 4, 3, 8, 8), labels, "classification", 2) == 2
+
+
+def test_masks_lie_over_their_images() -> None:
+    """Black images with a marked half, and a column that does not count."""
+    targets = torch.zeros(1, 3, 8, 12, dtype=torch.int64)
+    targets[..., :6] = 1
+    targets[..., 11] = IGNORED
+    examples = Examples(torch.zeros(1, 3, 3, 8, 12), targets)
+    ids = torch.zeros(1, 1, dtype=torch.int64)
+    figure = draw_episode(Episodes(examples, examples, ids, ids[0]), "segmentation", "", ["cat"])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["image", "cat"]
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    plain, marked = shown[:8, :12], shown[10:18, :12]
+    assert not plain.any()
+    assert (marked[:, :6, 0] > 0.5).all()
+    assert (marked[:, :6, 1:] < 0.1).all()
+    assert not marked[:, 6:11].any()
+    np.testing.assert_allclose(marked[:, 11], 0.6)
 
 
 def test_only_one_episode_is_drawn() -> None:

@@ -25,10 +25,10 @@ def comparing(
     remember: (support features (T, N, F), labels (T, N), ways, hyper) -> what is kept of an
         episode, (T, ...) by name.
     compare: (what was kept, query features (T, M, F)) -> logits (T, M, ways).
-    Raises RecipeError for a regression problem.
+    Raises RecipeError for a problem without classes to tell apart.
     """
     if objective.ways is None:
-        raise RecipeError(f"{name}: needs classes, and a regression problem has none")
+        raise RecipeError(f"{name}: needs classes to tell apart, and the problem has none")
     ways = objective.ways
     collects = network.batch_normalized and not objective.transductive
 

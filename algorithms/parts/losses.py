@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from episodes.episode import IGNORED
+from episodes.iou import foreground_iou
 from episodes.kinds import Kind, Score
 
 
@@ -40,7 +42,30 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.argmax(-1) == targets).to(outputs.dtype).mean(1)
 
 
+def pixel_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of the pixels of all N examples that are not IGNORED, as (T,), in nats.
+
+    outputs: (T, N, H, W, 2) logits; targets: (T, N, H, W), 0 or 1. An episode without a pixel that
+    counts has a loss of 0. Of two logits only the difference matters, so that this is the binary
+    cross-entropy of one logit.
+    """
+    counted = (targets != IGNORED).to(outputs.dtype)
+    losses = F.binary_cross_entropy_with_logits(
+        outputs[..., 1] - outputs[..., 0],
+        (targets == 1).to(outputs.dtype),
+        weight=counted,
+        reduction="none",
+    )
+    return losses.flatten(1).sum(1) / counted.flatten(1).sum(1).clamp(min=1)
+
+
 REGRESSION = Loss(squared_error)
 CLASSIFICATION = Loss(cross_entropy, "accuracy", accuracy)
 
-LOSSES: dict[Kind, Loss] = {"classification": CLASSIFICATION, "regression": REGRESSION}
+SEGMENTATION = Loss(pixel_cross_entropy, "iou", foreground_iou)
+
+LOSSES: dict[Kind, Loss] = {
+    "classification": CLASSIFICATION,
+    "regression": REGRESSION,
+    "segmentation": SEGMENTATION,
+}

@@ -43,10 +43,10 @@ def draw(
         int | None, typer.Option(help="Classes. Default: the search's, else 5.")
     ] = None,
     shots: Annotated[
-        int | None, typer.Option(help="Support examples. Default: the search's, else 1, or 10.")
+        int | None, typer.Option(help="Support examples. Default: the search's, else 1 to 10.")
     ] = None,
     query_shots: Annotated[
-        int | None, typer.Option(help="Query examples. Default: the search's, else 5, or 10.")
+        int | None, typer.Option(help="Query examples. Default: the search's, else 3 to 10.")
     ] = None,
     class_split: Annotated[
         str | None, typer.Option(help="Published class split, such as lake.", show_default=False)
@@ -99,6 +99,8 @@ def _problem(source: str) -> Problem:
     split = task.splits[0] if task.splits else None
     if task.kind == "classification":
         return Problem(source, task.kind, shots=1, query_shots=5, ways=5, split=split)
+    if task.kind == "segmentation":
+        return Problem(source, task.kind, shots=3, query_shots=3, split=split)
     return Problem(source, task.kind, shots=10, query_shots=10, split=split)
 
 

@@ -58,6 +58,14 @@ def evaluate_checkpoint(
         f"{result.ci95_high:.4f} over {result.n} episodes "
         f"({before.mean():.4f} before adaptation)"
     )
+    class_iou = records.class_iou()
+    if class_iou is not None:
+        both_sides = interval(records.metric("fb_iou"))
+        console.print(
+            f"  fb_iou {both_sides.mean:.4f}  95 % interval {both_sides.ci95_low:.4f} to "
+            f"{both_sides.ci95_high:.4f}; class_iou {class_iou:.4f}, the mean over "
+            f"{len(set(records.classes[:, 0].tolist()))} classes of all their pixels"
+        )
 
 
 def _judged(

@@ -97,7 +97,7 @@ def _print(found: Standing, name: str, failed: bool, console: Console) -> None:
     if failed:
         print_failures(found.failed, console)
         return
-    print_table(found.ranked, console, found.baseline)
+    print_table(found.ranked, console, found.baselines)
     beside = summary(found.failed, found.stopped, name)
     if beside:
         console.print(f"\n{beside}", markup=False, highlight=False, soft_wrap=True)
@@ -107,11 +107,11 @@ def _as_text(found: Standing, format_: Format, failed: bool) -> str:
     from search import failures_format, leaderboard_format
 
     if format_ is Format.JSON:
-        return leaderboard_format.to_json(found.ranked, found.failed, found.baseline)
+        return leaderboard_format.to_json(found.ranked, found.failed, found.baselines)
     if format_ is Format.CSV:
         if failed:
             return failures_format.to_csv(found.failed)
         return leaderboard_format.to_csv(found.ranked)
     if failed:
         return failures_format.to_markdown(found.failed)
-    return leaderboard_format.to_markdown(found.ranked, found.baseline)
+    return leaderboard_format.to_markdown(found.ranked, found.baselines)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from algorithms import Algorithm, Hyper, Objective
 from algorithms.algorithm import Diagnostics
 from algorithms.engine import Formulation, meta_gradients
-from episodes.episode import Episodes
+from episodes.episode import IGNORED, Episodes
 from networks import Network, Params
 from tests.algorithms.problems import (
     IMAGE,
@@ -22,11 +23,14 @@ from tests.algorithms.problems import (
     generator,
     image_episodes,
     keys_of,
+    mask_episodes,
+    mask_objective,
     regression_episodes,
     regression_objective,
     scrambled,
     small_conv4,
     small_mlp,
+    small_unet,
 )
 from tests.algorithms.reference import networks as plain
 from tests.algorithms.reference.run import Case, Run
@@ -76,6 +80,21 @@ def images(
     )
 
 
+def plain_pixel_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs.flatten(0, 2), targets.flatten(), ignore_index=IGNORED)
+
+
+def masks(normalization: str, transductive: bool = False) -> Setting:
+    network = small_unet(normalization)
+    forward = plain.unet(2, normalization)
+    return Setting(
+        network,
+        mask_objective(transductive),
+        _case(network, forward, plain_pixel_loss, transductive, None),
+        mask_episodes(EPISODES),
+    )
+
+
 def _case(
     network: Network, forward: plain.Forward, loss: Callable, transductive: bool, ways: int | None
 ) -> Case:
@@ -99,6 +118,13 @@ SETTINGS: dict[str, Callable[[], Setting]] = {
     "stride-none": lambda: images("stride", "none"),
     "residual": lambda: images("stride", "batch", residual=True),
 }
+
+MASK_SETTINGS: dict[str, Callable[[], Setting]] = {
+    "masks-batch": lambda: masks("batch"),
+    "masks-batch-transductive": lambda: masks("batch", True),
+    "masks-none": lambda: masks("none"),
+}
+"""A U-Net's second derivatives take their time: one number of steps is enough for them."""
 
 
 def values_for(algorithm: Algorithm, hyper: Hyper) -> tuple[Params, Params]:

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from algorithms import Hyper, Objective
 from algorithms.parts import noise
-from algorithms.parts.losses import CLASSIFICATION, REGRESSION
-from episodes.episode import Episodes, Examples
+from algorithms.parts.losses import CLASSIFICATION, REGRESSION, SEGMENTATION
+from episodes.episode import IGNORED, Episodes, Examples
 from networks import Network, Params, build
 
 WAYS, TRAIN_CLASSES = 3, 7
 IMAGE = (1, 8, 8)
+PHOTOGRAPH = (2, 7, 6)
+"""An image with masks; its sides are odd at one of the levels of a U-Net."""
 SEED = 11
 
 
@@ -51,6 +53,30 @@ def image_episodes(
         return Examples(inputs + 0.5 * noise, labels)
 
     return Episodes(examples(shots), examples(query_shots), classes, torch.arange(count))
+
+
+def mask_episodes(count: int, shots: int = 2, query_shots: int = 2, seed: int = 0) -> Episodes:
+    """Mark what is bright in one of two channels, an episode's own; some pixels do not count."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def examples(number: int) -> Examples:
+        inputs = torch.randn(count, number, *PHOTOGRAPH, generator=rng, dtype=torch.float64)
+        channel = torch.arange(count) % 2
+        targets = (inputs[torch.arange(count), :, channel] > 0.5).long()
+        left_out = torch.rand(targets.shape, generator=rng) < 0.1
+        return Examples(inputs, targets.masked_fill(left_out, IGNORED))
+
+    index = torch.arange(count)
+    return Episodes(examples(shots), examples(query_shots), index.unsqueeze(1), index)
+
+
+def mask_objective(transductive: bool = False) -> Objective:
+    return Objective(SEGMENTATION, transductive)
+
+
+def small_unet(normalization: str = "batch", activation: str = "silu") -> Network:
+    settings = {"filters": 2, "depth": 2, "activation": activation, "normalization": normalization}
+    return build("unet", PHOTOGRAPH, 2, settings)
 
 
 def regression_objective(transductive: bool = False) -> Objective:

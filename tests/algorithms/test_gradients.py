@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from algorithms import ALGORITHMS, Hyper, make
-from tests.algorithms.cases import SETTINGS, Computed, compute, regression, values_for
+from tests.algorithms.cases import (
+    MASK_SETTINGS,
+    SETTINGS,
+    Computed,
+    compute,
+    regression,
+    values_for,
+)
 from tests.algorithms.problems import (
     SEED,
     hyperparameters,
@@ -27,14 +34,14 @@ def combinations(settings: list[str]) -> list[tuple[str, str]]:
         (name, setting)
         for name, entry in ALGORITHMS.items()
         for setting in settings
-        if not (entry.classes and setting.startswith("mlp"))
+        if not (entry.classes and setting.startswith(("mlp", "masks")))
     ]
 
 
 def computed(
     name: str, setting: str, steps: int, chunk: int | None = None, **hyper: float
 ) -> Computed:
-    on = SETTINGS[setting]()
+    on = (SETTINGS | MASK_SETTINGS)[setting]()
     algorithm = make(name, on.network, on.objective, {})
     return compute(algorithm, on, hyperparameters(inner_steps=steps, **hyper), chunk)
 
@@ -51,6 +58,11 @@ def check(name: str, found: Computed) -> None:
 @pytest.mark.parametrize(("name", "setting"), combinations(list(SETTINGS)))
 def test_meta_gradient_is_that_of_a_plain_loop(name: str, setting: str, steps: int) -> None:
     check(name, computed(name, setting, steps))
+
+
+@pytest.mark.parametrize(("name", "setting"), combinations(list(MASK_SETTINGS)))
+def test_meta_gradient_of_masks_is_that_of_a_plain_loop(name: str, setting: str) -> None:
+    check(name, computed(name, setting, 2))
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 100])

@@ -3,8 +3,10 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 
-from algorithms.parts.losses import accuracy, cross_entropy, squared_error
+from algorithms.parts.losses import accuracy, cross_entropy, pixel_cross_entropy, squared_error
+from episodes.episode import IGNORED
 
 
 def test_squared_error_is_a_mean_over_examples_and_dimensions() -> None:
@@ -22,3 +24,39 @@ def test_cross_entropy_is_in_nats() -> None:
 def test_accuracy_counts_the_largest_logits() -> None:
     logits = torch.tensor([[[2.0, 1.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])
     assert accuracy(logits, torch.tensor([[0, 0], [0, 0]])).tolist() == [0.5, 1.0]
+
+
+def masks() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and targets of 3 episodes; some pixels do not count, and of the last one none does."""
+    rng = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(3, 2, 4, 5, 2, generator=rng, dtype=torch.float64)
+    targets = torch.randint(0, 2, (3, 2, 4, 5), generator=rng)
+    targets[0, 1] = targets[1, :, 2] = targets[2] = IGNORED
+    return logits, targets
+
+
+def test_pixel_cross_entropy_is_a_mean_over_the_pixels_that_count() -> None:
+    logits, targets = masks()
+    found = pixel_cross_entropy(logits, targets)
+    for t in range(2):
+        expected = F.cross_entropy(
+            logits[t].flatten(0, 2), targets[t].flatten(), ignore_index=IGNORED
+        )
+        torch.testing.assert_close(found[t], expected, rtol=1e-12, atol=0)
+    assert found[2] == 0
+
+
+def test_pixel_cross_entropy_has_two_derivatives() -> None:
+    logits, targets = masks()
+    point = logits[:, :, :2, :2].clone().requires_grad_()
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        return pixel_cross_entropy(values, targets[:, :, :2, :2])
+
+    assert torch.autograd.gradcheck(loss, (point,))
+    assert torch.autograd.gradgradcheck(loss, (point,))
+
+
+def test_pixel_cross_entropy_of_large_logits_is_finite() -> None:
+    logits = torch.tensor([0.0, 400.0]).expand(1, 1, 1, 2, 2)
+    assert pixel_cross_entropy(logits, torch.tensor([[[[1, 0]]]])).tolist() == [200.0]

@@ -204,6 +204,7 @@ def test_initial_weights_lie_within_their_published_bounds() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations_are_settings_of_every_network(activation: str) -> None:
     small: dict[str, dict[str, int]] = {"mlp": {}, "conv4": {}, "resnet12": RESNET12, "vit": VIT}
+    small["unet"] = {"filters": 2}
     assert {*small, "torchvision"} == set(NETWORKS)
     for name, settings in small.items():
         network = build(name, IMAGE, OUTPUTS, settings | {"activation": activation})

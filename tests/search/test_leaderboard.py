@@ -261,10 +261,11 @@ class TestFormats:
     def test_json_has_exactly_the_keys_and_null_for_nan(self, board: pd.DataFrame) -> None:
         nothing = pd.DataFrame(columns=["number"])
         document = json.loads(leaderboard_format.to_json(board, nothing))
-        assert list(document) == ["format", "baseline", "ranked", "failed"]
+        assert list(document) == ["format", "baseline", "weaker_baselines", "ranked", "failed"]
         assert document["format"] == "metasweep-leaderboard-2"
         assert document["failed"] == []
         assert document["baseline"] is None
+        assert document["weaker_baselines"] == []
         rows = document["ranked"]
         assert [list(entry) for entry in rows] == [KEYS, KEYS]
         assert rows[0]["confirmed"] is True
@@ -278,15 +279,15 @@ class TestFormats:
         rows = [row("a", 0.31, of=accuracy, validation_baseline=math.nan, test_baseline=math.nan)]
         rows.append(row("b", 0.3, of=accuracy, **numbers))
         found = standing(pd.DataFrame(rows), "first")
-        assert found.baseline == Baseline("chance", 0.2, 0.2)
+        assert found.baselines == (Baseline("chance", 0.2, 0.2),)
         file = io.StringIO()
-        leaderboard_format.print_table(found.ranked, Console(file=file, width=140), found.baseline)
+        leaderboard_format.print_table(found.ranked, Console(file=file, width=140), found.baselines)
         below = [line for line in file.getvalue().splitlines() if " - chance" in line]
         assert below[0].split() == ["-", "chance", "20", "20"]
-        markdown = leaderboard_format.to_markdown(found.ranked, found.baseline)
+        markdown = leaderboard_format.to_markdown(found.ranked, found.baselines)
         assert "| - | chance |  |  | 20 | 20  |" in markdown
         document = json.loads(
-            leaderboard_format.to_json(found.ranked, found.failed, found.baseline)
+            leaderboard_format.to_json(found.ranked, found.failed, found.baselines)
         )
         assert document["baseline"] == {"name": "chance", "validation_mean": 0.2, "test_mean": 0.2}
         assert len(document["ranked"]) == 2

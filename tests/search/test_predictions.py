@@ -128,3 +128,26 @@ def test_every_curve_has_its_places() -> None:
     assert after.inputs is not None
     assert after.inputs[0, 0].item() == pytest.approx(low)
     assert after.inputs[0, -1].item() == pytest.approx(high)
+
+
+def test_predicted_masks_lie_over_the_query_images() -> None:
+    images = torch.full((1, 2, 3, 6, 6), 0.5)
+    wanted = torch.zeros(1, 2, 6, 6, dtype=torch.int64)
+    wanted[0, 0, :3] = 1
+    classes, index = torch.tensor([[1]]), torch.tensor([0])
+    part = Examples(images, wanted)
+    episode = Episodes(part, part, classes, index)
+    outputs = torch.zeros(1, 2, 6, 6, 2)
+    outputs[0, 1, 0, :, 1] = 1.0
+    names = ["sky", "road"]
+    figure = draw_predictions(episode, "segmentation", "", [Prediction("after", outputs)], names)
+    assert figure is not None
+    support, query, after = figure.axes
+    assert [text.get_text() for text in support.get_yticklabels()] == ["image", "road"]
+    assert [ax.get_title() for ax in (query, after)] == ["query", "after"]
+    pixels = np.asarray(after.images[0].get_array())
+    first, second = pixels[:6, :6], pixels[:6, 8:14]
+    np.testing.assert_allclose(first, 0.5)
+    marked = second[..., 0] != second[..., 1]
+    assert marked[0].all()
+    assert not marked[1:].any()

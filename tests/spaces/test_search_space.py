@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from itertools import product
 from typing import Any
 
@@ -19,7 +20,8 @@ from spaces.parameter import Choice, Fixed, Float, Int, Parameter
 from spaces.search_space import SPACES, SearchSpace
 from spaces.space import bare
 
-EVERYTHING = SearchSpace(tuple(ALGORITHM_SPACES), tuple(NETWORK_SPACES), "classification")
+CLASSIFIERS = tuple(n for n, space in NETWORK_SPACES.items() if "classification" in space.defaults)
+EVERYTHING = SearchSpace(tuple(ALGORITHM_SPACES), CLASSIFIERS, "classification")
 
 
 def study(seed: int = 0) -> optuna.Study:
@@ -51,6 +53,24 @@ def test_only_what_was_chosen_is_suggested() -> None:
     assert f"{learner.algorithm}/outer_optimizer" not in trial.params
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "network", "message"),
+    [
+        (
+            "prototypical",
+            "unet",
+            "prototypical: is not for segmentation problems (for these: maml, ",
+        ),
+        ("matching", "unet", "matching: is not for segmentation problems"),
+        ("proto-maml", "unet", "proto-maml: is not for segmentation problems"),
+        ("maml", "conv4", "conv4: is not for segmentation problems (for these: unet)"),
+    ],
+)
+def test_what_cannot_mark_masks_is_refused(algorithm: str, network: str, message: str) -> None:
+    with pytest.raises(SpaceError, match=re.escape(message)):
+        SearchSpace([algorithm], [network], "segmentation")
+
+
 def test_nothing_is_asked_where_there_is_no_choice() -> None:
     trial = study().ask()
     learner = SearchSpace(["maml"], ["mlp"], "regression").suggest(trial)
@@ -58,7 +78,7 @@ def test_nothing_is_asked_where_there_is_no_choice() -> None:
     assert not {"algorithm", "network"} & set(trial.params)
 
 
-@pytest.mark.parametrize(("algorithm", "network"), list(product(ALGORITHM_SPACES, NETWORK_SPACES)))
+@pytest.mark.parametrize(("algorithm", "network"), list(product(ALGORITHM_SPACES, CLASSIFIERS)))
 def test_the_enqueued_default_is_the_published_one(algorithm: str, network: str) -> None:
     searched = study()
     searched.enqueue_trial(EVERYTHING.defaults(algorithm, network))

@@ -65,7 +65,7 @@ def variants(space: Space, name: str) -> list[Parameter]:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_algorithm_is_for_the_kinds_that_its_entry_says(name: str) -> None:
-    without_classes = set() if ALGORITHMS[name].classes else {"regression"}
+    without_classes = set() if ALGORITHMS[name].classes else {"regression", "segmentation"}
     assert set(ALGORITHM_SPACES[name].defaults) == {"classification"} | without_classes
 
 

@@ -88,13 +88,14 @@ def pretrain(run: Run) -> tuple[Weights, Weights]:
     for episode in run.one_by_one():
         for some_inputs, some_targets in (episode.support, episode.query):
             inputs.append(some_inputs)
-            real = some_targets.is_floating_point()
-            targets.append(some_targets if real else episode.classes[some_targets])
+            labels = run.case.ways is not None
+            targets.append(episode.classes[some_targets] if labels else some_targets)
     weights = leaves(run.meta)
     found = run.case.forward(weights, torch.cat(inputs))
     gradients = gradients_of(run.case.loss(found.outputs, torch.cat(targets)), weights)
     after = dict(run.state)
-    for layer, values in found.moments.items():
+    # A network that is fine-tuned whole has no use for running statistics, and keeps none.
+    for layer, values in found.moments.items() if run.case.ways is not None else ():
         for kind, value in zip(("mean", "variance"), values, strict=True):
             key = f"{layer}/{kind}"
             after[key] = 0.9 * run.state[key] + 0.1 * value.detach()

@@ -139,6 +139,59 @@ def conv4(depth: int, downsample: str, normalization: str, residual: bool = Fals
     return forward
 
 
+def unet(depth: int, normalization: str) -> Forward:
+    """Two convolutions to a level; features and outputs have their channels last."""
+
+    def forward(
+        weights: Weights,
+        inputs: Tensor,
+        statistics: Moments | None = None,
+        *,
+        maps: Weights | None = None,
+        context: Context | None = None,
+    ) -> Pass:
+        found: Moments = {}
+
+        def through(block: str, planes: Tensor) -> Tensor:
+            for layer in (f"{block}.layer1", f"{block}.layer2"):
+                bias = weights.get(f"{layer}.bias")
+                planes = F.conv2d(planes, weights[f"{layer}.weight"], bias, padding=1)
+                reached = None if context is None else context.reach(f"{layer}.bias")
+                if reached is not None:
+                    planes = planes + reached.view(-1, 1, 1)
+                planes = _mapped(maps, layer, planes)
+                if normalization == "batch":
+                    moments = _moments(planes, (0, 2, 3))
+                    found[layer] = moments[0].flatten(), moments[1].flatten()
+                    if statistics is not None:
+                        mean, variance = statistics[layer]
+                        moments = mean.view(1, -1, 1, 1), variance.view(1, -1, 1, 1)
+                    planes = _scaled(weights, layer, _standardized(planes, *moments), context)
+                planes = F.silu(planes)
+            return planes
+
+        kept, planes = [], inputs
+        for level in range(1, depth + 1):
+            kept.append(through(f"down{level}", planes))
+            planes = F.max_pool2d(kept[-1], 2)
+        planes = through("bottom", planes)
+        for level in range(depth, 0, -1):
+            up = f"up{level}"
+            planes = F.conv2d(planes, weights[f"{up}.weight"], weights[f"{up}.bias"])
+            planes = F.pixel_shuffle(_mapped(maps, up, planes), 2)
+            across = kept[level - 1]
+            height, width = (a - b for a, b in zip(across.shape[2:], planes.shape[2:], strict=True))
+            planes = F.pad(planes, (0, width, 0, height))
+            planes = through(f"merge{level}", torch.cat([across, planes], 1))
+        features = planes.permute(0, 2, 3, 1)
+        outputs = features @ weights["head.weight"].T + weights["head.bias"]
+        if maps is not None:
+            outputs = outputs @ maps["head"].T
+        return Pass(outputs, features, found)
+
+    return forward
+
+
 def _with_head(weights: Weights, features: Tensor, moments: Moments, maps: Weights | None) -> Pass:
     if "head.weight" not in weights:
         return Pass(features, features, moments)
