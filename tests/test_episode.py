@@ -49,6 +49,18 @@ def test_a_search_names_its_problem(tmp_path: Path) -> None:
     assert "episode.png: sinusoid-3shot, meta-train" in done.output
 
 
+def test_options_of_the_task_are_set(tmp_path: Path) -> None:
+    rows = [f"{unit},{x},{unit * x}" for unit in range(9) for x in range(12)]
+    (tmp_path / "lines.csv").write_text("\n".join(["unit,x,y", *rows]))
+    options = ("--option=file=lines.csv", "--option=task=unit", "--option=target=y")
+    shots = ("--shots=4", "--query-shots=4")
+    done = call("episode", "arrays", *options, *shots, folder=tmp_path)
+    assert "episode.png: arrays-4shot, meta-train, seed 0, episode 0; 4 support" in done.output
+    done = call("episode", "arrays", *options, "--option=windo=1", folder=tmp_path)
+    assert done.code == 2
+    assert done.output == "error options.windo: arrays has no such option: did you mean window?\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -56,6 +68,11 @@ def test_a_search_names_its_problem(tmp_path: Path) -> None:
         (["omniglot", "--ways=1"], "ways: 1 must be a whole number, at least 2"),
         (["sinusoid", "--ways=5"], "ways: 5 has no meaning for the regression task sinusoid"),
         (["omniglot", "--class-split=lakee"], "did you mean lake?"),
+        (
+            ["harmonic", "--option=noise"],
+            "--option: 'noise': must be NAME=VALUE, such as noise=0.1",
+        ),
+        (["harmonic", "--option=noise=loud"], "options.noise: 'loud': must be a number, at least"),
         (["sinusoid", "-o", "."], "--output: .: is a folder; name a file"),
     ],
 )

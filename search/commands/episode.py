@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -51,6 +52,14 @@ def draw(
     class_split: Annotated[
         str | None, typer.Option(help="Published class split, such as lake.", show_default=False)
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="NAME=VALUE",
+            help="Set an option of the task: --option noise=0.1. Repeatable.",
+        ),
+    ] = None,
     data: Data = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")] = Path(
         "episode.png"
@@ -61,13 +70,15 @@ def draw(
     from search.drawing import draw_episode
     from search.output_file import write_bytes
 
-    usual = _problem(source)
+    given = _options(option)
+    usual = _problem(source, given)
     problem = replace(
         usual,
         ways=usual.ways if ways is None else ways,
         shots=usual.shots if shots is None else shots,
         query_shots=usual.query_shots if query_shots is None else query_shots,
         split=class_split or usual.split,
+        options={**usual.options, **given},
     )
     distribution = distribution_of(problem, absolute(data))
     episode = distribution.sample(split.value, seed, range(index, index + 1))
@@ -84,8 +95,25 @@ def draw(
     )
 
 
-def _problem(source: str) -> Problem:
-    """Return a search's problem, or one of a task with the usual numbers of examples."""
+def _options(assignments: list[str] | None) -> dict[str, Any]:
+    """Return the values of NAME=VALUE. Raises UserError."""
+    from search.errors import UserError
+    from search.spec_source import parse_yaml
+
+    values = {}
+    for assignment in assignments or ():
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise UserError(f"--option: {assignment!r}: must be NAME=VALUE, such as noise=0.1")
+        values[name] = parse_yaml(text, f"--option {name}")
+    return values
+
+
+def _problem(source: str, options: Mapping[str, Any]) -> Problem:
+    """Return a search's problem, or one of a task with the usual numbers of examples.
+
+    options: of the task, which may decide of what kind it is.
+    """
     from episodes import TASKS
     from search.config import Problem
     from search.extensions import resolve_field
@@ -97,11 +125,12 @@ def _problem(source: str) -> Problem:
     resolve_field("TASK", "task", source)
     task = TASKS[source]
     split = task.splits[0] if task.splits else None
-    if task.kind == "classification":
-        return Problem(source, task.kind, shots=1, query_shots=5, ways=5, split=split)
-    if task.kind == "segmentation":
-        return Problem(source, task.kind, shots=3, query_shots=3, split=split)
-    return Problem(source, task.kind, shots=10, query_shots=10, split=split)
+    kind = task.kind_of(options)
+    if kind == "classification":
+        return Problem(source, kind, shots=1, query_shots=5, ways=5, split=split)
+    if kind == "segmentation":
+        return Problem(source, kind, shots=3, query_shots=3, split=split)
+    return Problem(source, kind, shots=10, query_shots=10, split=split)
 
 
 def _png(figure: Figure) -> bytes:
