@@ -105,7 +105,8 @@ def _predicted(learner: Learner, episode: Episodes, keys: torch.Tensor, steps: i
         outputs = algorithm.predict(learner.meta, learner.state, adapted, episode.query.inputs)
         targets = episode.query.targets
         if loss.score is not None:
-            value = f"{loss.name} {100 * float(loss.score(outputs, targets)):.0f} %"
+            name = "IoU" if loss.name == "iou" else loss.name
+            value = f"{name} {100 * float(loss.score(outputs, targets)):.0f} %"
         else:
             value = f"loss {float(loss.per_episode(outputs, targets)):.3g}"
         between = _between(episode)
