@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from episodes.arrays.options import OPTIONS as ARRAYS_OPTIONS
 from episodes.options import Option
 from episodes.task import Task
+from episodes.translation.options import OPTIONS as TRANSLATION_OPTIONS
+from episodes.translation.options import TATOEBA_OPTIONS, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     from episodes.archives import Archive
@@ -135,6 +137,12 @@ def _later(module: str, function: str) -> Callable[..., Any]:
     return call
 
 
+def _tatoeba_archives() -> Sequence[Archive]:
+    from episodes.translation.sentence_files import tatoeba_archive
+
+    return [tatoeba_archive(language) for language in (*TRAIN, *VALIDATION, *TEST)]
+
+
 def _images(name: str, description: str, module: str, function: str) -> Task:
     """Return a task of images whose module has a loader and a function `archives`."""
     load, archives = _later(module, function), _later(module, "archives")
@@ -255,6 +263,21 @@ TASKS: dict[str, Task] = {
             "200 species of birds in 84 x 84 (Wah et al. 2011, Hilliard et al. 2018)",
             "cub",
             "load_cub",
+        ),
+        Task(
+            "translation",
+            "translation of your own sentence pairs into English: a file for each language",
+            "translation",
+            _later("translation.distribution", "load_translation"),
+            options=TRANSLATION_OPTIONS,
+        ),
+        Task(
+            "translation-tatoeba",
+            "translation of short sentences into English (after Gu et al. 2018)",
+            "translation",
+            _later("translation.distribution", "load_tatoeba"),
+            archives=_tatoeba_archives,
+            options=TATOEBA_OPTIONS,
         ),
     )
 }

@@ -12,6 +12,7 @@ from networks.mlp import mlp
 from networks.network import Network, Params, Statistics
 from networks.resnet12 import resnet12
 from networks.torchvision_model import torchvision_model
+from networks.transformer import transformer
 from networks.vit import vit
 
 __all__ = ["NETWORKS", "Entry", "Network", "NetworkError", "Params", "Statistics", "build"]
@@ -36,6 +37,9 @@ NETWORKS: dict[str, Entry] = {
     "vit": Entry(vit, "small vision transformer: patch, width, depth, heads, readout"),
     "torchvision": Entry(
         torchvision_model, "a convolutional classifier of torchvision by name, not pretrained"
+    ),
+    "transformer": Entry(
+        transformer, "encoder and decoder of sentences: width, depth, heads, tied, universal"
     ),
 }
 

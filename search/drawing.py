@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from episodes.episode import IGNORED
+from search.sentence_drawing import draw_sentences
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +26,19 @@ COLORS = {"support": ("tab:red", "o"), "query": ("tab:blue", ".")}
 
 
 def draw_episode(
-    episode: Episodes, kind: Kind, title: str, class_names: Sequence[str] = ()
+    episode: Episodes,
+    kind: Kind,
+    title: str,
+    class_names: Sequence[str] = (),
+    sentences: Callable[[Examples], list[list[tuple[str, str]]]] | None = None,
 ) -> Figure:
     """Draw the support and the query set of one episode side by side.
 
     class_names: of the split's classes, by id; empty where they have none.
     episode: a batch of one. Images (channels of 1 or 3) are laid out with a row for each label;
     other inputs are drawn as points, over their first feature where they have several.
+    sentences: of a translation task, examples as text (`Translation.sentences`); numbers of symbols
+        are shown where a task has none.
     Raises ValueError for a batch of another size.
     """
     if len(episode) != 1:
@@ -39,7 +48,11 @@ def draw_episode(
         f"{label}: {class_names[id] if class_names else f'class {id}'}"
         for label, id in enumerate(episode.classes[0].tolist())
     ]
-    if images and kind == "classification":
+    if kind == "translation":
+        as_text = sentences or _as_numbers
+        support, query = (as_text(examples)[0] for examples in (episode.support, episode.query))
+        figure = draw_sentences(support, query, labels[0].removeprefix("0: "))
+    elif images and kind == "classification":
         figure = _draw_images(episode, labels)
     elif kind == "classification":
         figure = _draw_points(episode, labels)
@@ -47,6 +60,19 @@ def draw_episode(
         figure = _draw_curve(episode)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _as_numbers(examples: Examples) -> list[list[tuple[str, str]]]:
+    """Return the symbols of inputs and targets as they are."""
+
+    def shown(symbols: Sequence[int]) -> str:
+        return " ".join(str(symbol) for symbol in symbols if symbol != IGNORED)
+
+    inputs, targets = examples.inputs.tolist(), examples.targets.tolist()
+    return [
+        [(shown(one), shown(other)) for one, other in zip(*both, strict=True)]
+        for both in zip(inputs, targets, strict=True)
+    ]
 
 
 def _draw_images(episode: Episodes, labels: Sequence[str]) -> Figure:

@@ -116,12 +116,37 @@ TORCHVISION = Space(
 )
 """He et al. 2016, arXiv:1512.03385, table 1; the smaller ones of what fits images of side 28."""
 
+TRANSFORMER = Space(
+    {
+        "width": Choice((64, 128, 256, 512)),
+        "depth": Int(1, 6),
+        "heads": Choice((4, 8)),
+        "expansion": Choice((2, 4)),
+        "activation": Choice(ACTIVATIONS),
+        "tied": Choice((True, False)),
+        "universal": Choice((0, 64, 256)),
+    },
+    {
+        "translation": {
+            "width": 512,
+            "depth": 6,
+            "heads": 8,
+            "expansion": 4,
+            "activation": "relu",
+            "tied": True,
+            "universal": 0,
+        }
+    },
+)
+"""The base model of Vaswani et al. 2017, arXiv:1706.03762, table 3."""
+
 NETWORK_SPACES: dict[str, Space] = {
     "mlp": MLP,
     "conv4": CONV4,
     "resnet12": RESNET12,
     "vit": VIT,
     "torchvision": TORCHVISION,
+    "transformer": TRANSFORMER,
 }
 IMAGE_NETWORKS = {"conv4", "resnet12", "vit", "torchvision"}
 """Families that need inputs of shape (channels, height, width)."""

@@ -45,7 +45,7 @@ def test_code_runs_and_the_specification_reads_what_it_wrote(folder: Path) -> No
 
 def test_commands_work(data_folder: Path, tmp_path: Path) -> None:
     shown = command_lines(bash_blocks(TEXT))
-    assert len(shown) == 7
+    assert len(shown) == 8
     for arguments in shown:
         kept = arguments if arguments == ["list"] else [*arguments, "--dry-run"]
         environment = {"METASWEEP_DATA": str(data_folder)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -75,7 +76,9 @@ def draw(
     # Not every task's classes have names.
     named = getattr(distribution, "class_names", None)
     classes = named(split.value) if named else ()
-    write_bytes(output, _png(draw_episode(episode, distribution.kind, name, classes)))
+    sentences = getattr(distribution, "sentences", None)
+    figure = draw_episode(episode, distribution.kind, name, classes, sentences)
+    write_bytes(output, _png(figure))
     console = Console(highlight=False, markup=False)
     console.print(
         f"{output}: {name}; {episode.support.inputs.shape[1]} support and "
@@ -104,5 +107,8 @@ def _problem(source: str) -> Problem:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        # Signs that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(buffer, format="png")
     return buffer.getvalue()
