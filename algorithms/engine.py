@@ -3,7 +3,9 @@
 Every algorithm takes any number of episodes at once, along an explicit axis. What is left to choose
 is how many, and whether a compiled program runs them. A small network is bound by overhead and
 wants all of them, compiled where the budget repays it; convolutions on a CPU are bound by their
-kernels and want few, which also holds the memory of second-order gradients down (`fitted`).
+kernels and want few, which also holds the memory of second-order gradients down (`fitted`). So does
+a transformer over sentences: its products are large, and its shapes follow the sentences, so that a
+compiled program would hardly meet the same ones twice.
 """
 
 from __future__ import annotations
@@ -66,13 +68,16 @@ def choose(
     device: torch.device,
     batches: int | None = None,
     memory_mb: int | None = None,
+    *,
+    symbols: bool = False,
 ) -> Formulation:
     """Choose a formulation. `python -m benchmarks.engine` measures what this rests on.
 
     batches: meta-batches that will be run; None where that is not known, then nothing is compiled.
     memory_mb: what a chunk may hold for its derivatives.
+    symbols: whether inputs are sentences; otherwise those with one axis are vectors.
     """
-    if len(input_shape) == 1:
+    if len(input_shape) == 1 and not symbols:
         repaid = batches is not None and batches * SAVED_SECONDS > COMPILE_SECONDS
         return Formulation(VECTORS, repaid, 1 if repaid else TOGETHER, memory_mb)
     if device.type != "cpu":

@@ -28,6 +28,7 @@ from algorithms.matching import matching
 from algorithms.pretrain import pretrain
 from algorithms.prototypical import prototypical
 from algorithms.recipe import CHOICES, Recipe
+from algorithms.scratch import scratch
 from networks.network import Network
 
 
@@ -94,6 +95,7 @@ ALGORITHMS: dict[str, Entry] = {
     ),
     "matching": Entry(matching, "weighted vote of the support set (Vinyals 2016)", classes=True),
     "pretrain": Entry(pretrain, "no meta-learning: pooled training, fine-tuning (Chen 2019)"),
+    "scratch": Entry(scratch, "no meta-training: each episode by itself, from random weights"),
     "composed": Entry(
         composed, "every part of an inner loop is a choice to search", choices=tuple(CHOICES)
     ),

@@ -91,7 +91,7 @@ def cases(problem: Problem) -> Iterator[tuple[Case, Callable[[], None]]]:
     """Yield what is timed, and a call that does it."""
     formulation = engine.choose(problem.episodes.support.inputs.shape[2:], torch.device("cpu"))
     for name, entry in ALGORITHMS.items():
-        if name == "composed" or (entry.classes and problem.objective.ways is None):
+        if name in ("composed", "scratch") or (entry.classes and problem.objective.ways is None):
             continue
         algorithm = make(name, problem.network, problem.objective, {})
         for steps in STEPS if algorithm.adapts and name != "pretrain" else STEPS[:1]:
@@ -195,9 +195,9 @@ Written by `python -m benchmarks.algorithms --output docs/algorithms.md`.
 
 An inner loop and its meta-gradient are made of independent choices;
 [recipe.py](../algorithms/recipe.py) says what each means. A named recipe is a point in this table;
-an empty cell is MAML's. `composed` searches all of them. `alfa`, `prototypical`, `matching` and
-`pretrain` are no points of it: ALFA's rates depend on the episode, and the others have no inner
-loop that is differentiated.
+an empty cell is MAML's. `composed` searches all of them. `alfa`, `prototypical`, `matching`,
+`pretrain` and `scratch` are no points of it: ALFA's rates depend on the episode, and the others
+have no inner loop that is differentiated.
 
 {recipes()}
 

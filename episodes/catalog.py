@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from episodes.arrays.options import OPTIONS as ARRAYS_OPTIONS
 from episodes.options import Option
 from episodes.task import Task
+from episodes.translation.options import OPTIONS as TRANSLATION_OPTIONS
+from episodes.translation.options import TATOEBA_OPTIONS, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     from episodes.archives import Archive
@@ -139,6 +141,12 @@ def _later(module: str, function: str) -> Callable[..., Any]:
         return getattr(importlib.import_module(f"episodes.{module}"), function)(**arguments)
 
     return call
+
+
+def _tatoeba_archives() -> Sequence[Archive]:
+    from episodes.translation.sentence_files import tatoeba_archive
+
+    return [tatoeba_archive(language) for language in (*TRAIN, *VALIDATION, *TEST)]
 
 
 def _images(name: str, description: str, module: str, function: str) -> Task:
@@ -297,6 +305,21 @@ TASKS: dict[str, Task] = {
             "camvid",
             "load_camvid",
             _size(48, "height, in pixels; images are 4/3 as wide"),
+        ),
+        Task(
+            "translation",
+            "translation of your own sentence pairs into English: a file for each language",
+            "translation",
+            _later("translation.distribution", "load_translation"),
+            options=TRANSLATION_OPTIONS,
+        ),
+        Task(
+            "translation-tatoeba",
+            "translation of short sentences into English (after Gu et al. 2018)",
+            "translation",
+            _later("translation.distribution", "load_tatoeba"),
+            archives=_tatoeba_archives,
+            options=TATOEBA_OPTIONS,
         ),
     )
 }

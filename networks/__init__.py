@@ -12,6 +12,7 @@ from networks.mlp import mlp
 from networks.network import Network, Params, Statistics
 from networks.resnet12 import resnet12
 from networks.torchvision_model import torchvision_model
+from networks.transformer import transformer
 from networks.unet import unet
 from networks.vit import vit
 
@@ -40,6 +41,9 @@ NETWORKS: dict[str, Entry] = {
     ),
     "unet": Entry(
         unet, "encoder and decoder for masks: depth, filters, convolutions, normalization"
+    ),
+    "transformer": Entry(
+        transformer, "encoder and decoder of sentences: width, depth, heads, tied, universal"
     ),
 }
 

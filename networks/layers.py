@@ -258,11 +258,15 @@ def _beside(value: Tensor, inputs: Tensor) -> Tensor:
     return value if value.dim() == 1 else value.view(len(value), *[1] * (inputs.dim() - 2), -1)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention over tokens, each (..., L, D); Vaswani et al. 2017, equation 1.
+
+    seen: truth values that broadcast to (..., L, L), which keys a query may look at: one at least.
 
     Written as products and a softmax, which have exact second derivatives on every device; the
     fused kernels of `F.scaled_dot_product_attention` have first ones only.
     """
     weights = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    if seen is not None:
+        weights = weights.masked_fill(~seen, -math.inf)
     return weights.softmax(-1) @ value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,12 @@ if TYPE_CHECKING:
     from episodes.episode import Episodes, Split, TaskDistribution
     from search.config import Problem
 
-NAMES = {"classification": "chance", "regression": "support mean", "segmentation": "all class"}
+NAMES = {
+    "classification": "chance",
+    "regression": "support mean",
+    "segmentation": "all class",
+    "translation": "support symbols",
+}
 """What stands for a kind of problem in its leaderboard: the strongest of what does not learn."""
 
 OTHERS: dict[str, dict[str, str]] = {"segmentation": {"background": "all background"}}
@@ -36,6 +42,8 @@ def baseline(problem: Problem, distribution: TaskDistribution) -> dict[str, floa
     Classification: the accuracy of guessing, 1 / ways. Regression: the loss (mean squared error)
     of predicting for every query the mean of the support targets. Segmentation: the IoU of marking
     every pixel as the class, which is the class's share of them, and that of marking none.
+    Translation: the loss of predicting every symbol by how often it is in the support targets,
+    mixed with all symbols alike in equal parts.
     All but guessing are over the episodes that trials are ranked by, and over those of meta-test.
     Keys as in a run's summaries: `validation_baseline`, `test_baseline`; of a weaker one, see
     `OTHERS`, `validation_baseline_background`, ...
@@ -45,6 +53,8 @@ def baseline(problem: Problem, distribution: TaskDistribution) -> dict[str, floa
     judges: dict[str, Judge] = {"": _support_mean}
     if problem.kind == "segmentation":
         judges = {"": _all_class, "_background": _all_background}
+    if problem.kind == "translation":
+        judges = {"": functools.partial(_symbol_frequencies, outputs=distribution.outputs)}
     first = problem.rung_episodes
     episodes: dict[Split, range] = {
         "validation": range(first, first + problem.ranking_episodes),
@@ -95,3 +105,20 @@ def _marking(targets: Tensor, everything: bool) -> Tensor:
 
     marked = torch.full_like(targets, everything, dtype=torch.bool)
     return iou(*overlaps(marked, targets == 1, targets >= 0), torch.float64)
+
+
+def _symbol_frequencies(batch: Episodes, outputs: int) -> Tensor:
+    """Return the (T,) loss of predicting each symbol by its frequency in the support targets."""
+    from episodes.episode import IGNORED
+
+    support, query = batch.support.targets.flatten(1), batch.query.targets.flatten(1)
+    # Whatever is ignored is counted behind the last symbol, where nothing is looked up.
+    spare = support.new_full((), outputs)
+    counts = support.new_zeros(len(batch), outputs + 1).double()
+    places = support.where(support != IGNORED, spare)
+    counts.scatter_add_(1, places, counts.new_ones(places.shape))
+    counts = counts[:, :outputs]
+    chances = (counts / counts.sum(1, keepdim=True) + 1 / outputs) / 2
+    asked = query != IGNORED
+    losses = -chances.gather(1, query.where(asked, 0)).log()
+    return losses.where(asked, 0.0).sum(1) / asked.sum(1)

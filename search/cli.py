@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from episodes.errors import DataError
 from search.commands.cluster import status, stop
+from search.commands.compare import compare
 from search.commands.doctor import doctor
 from search.commands.episode import draw
 from search.commands.evaluate import evaluate_checkpoint
@@ -45,6 +46,7 @@ for name, command, panel in (
     ("resume", resume, SEARCH),
     ("sync", sync, SEARCH),
     ("leaderboard", leaderboard, SEARCH),
+    ("compare", compare, SEARCH),
     ("submit", submit, CLUSTER),
     ("status", status, CLUSTER),
     ("stop", stop, CLUSTER),

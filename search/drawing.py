@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from episodes.episode import IGNORED
+from search.sentence_drawing import draw_sentences
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +32,11 @@ COLORS = {"support": ("tab:red", "o"), "query": ("tab:blue", ".")}
 
 
 def draw_episode(
-    episode: Episodes, kind: Kind, title: str, class_names: Sequence[str] = ()
+    episode: Episodes,
+    kind: Kind,
+    title: str,
+    class_names: Sequence[str] = (),
+    sentences: Callable[[Examples], list[list[tuple[str, str]]]] | None = None,
 ) -> Figure:
     """Draw the support and the query set of one episode side by side.
 
@@ -38,6 +45,8 @@ def draw_episode(
     where they have masks, once as they are and below that with the class in red, and with pixels
     that do not count in grey. Other inputs are drawn as points, over their first feature where they
     have several.
+    sentences: of a translation task, examples as text (`Translation.sentences`); numbers of symbols
+        are shown where a task has none.
     Raises ValueError for a batch of another size.
     """
     if len(episode) != 1:
@@ -48,6 +57,10 @@ def draw_episode(
     if kind == "segmentation":
         rows = [masked_rows(part.inputs[0], part.targets[0]) for part in parts]
         figure = _draw_grids(rows, ["image", class_name(episode, class_names)])
+    elif kind == "translation":
+        as_text = sentences or _as_numbers
+        support, query = (as_text(examples)[0] for examples in parts)
+        figure = draw_sentences(support, query, class_name(episode, class_names))
     elif images and kind == "classification":
         figure = _draw_grids([image_rows(examples) for examples in parts], labels)
     elif kind == "classification":
@@ -56,6 +69,19 @@ def draw_episode(
         figure = _draw_curve(episode)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _as_numbers(examples: Examples) -> list[list[tuple[str, str]]]:
+    """Return the symbols of inputs and targets as they are."""
+
+    def shown(symbols: Sequence[int]) -> str:
+        return " ".join(str(symbol) for symbol in symbols if symbol != IGNORED)
+
+    inputs, targets = examples.inputs.tolist(), examples.targets.tolist()
+    return [
+        [(shown(one), shown(other)) for one, other in zip(*both, strict=True)]
+        for both in zip(inputs, targets, strict=True)
+    ]
 
 
 def holds_images(episode: Episodes) -> bool:
@@ -180,3 +206,12 @@ def _two_panels() -> tuple[Figure, list[Axes]]:
 def inches(images: int) -> float:
     """Return the width of a figure of so many images in a row."""
     return min(max(images * INCH_PER_IMAGE, LEAST_INCHES), MOST_INCHES)
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file. Signs that the font lacks are drawn as boxes."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()

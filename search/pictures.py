@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,8 +13,9 @@ import torch
 
 from algorithms.parts import noise
 from episodes import DataError
-from episodes.episode import Episodes
+from episodes.episode import Episodes, TaskDistribution
 from search.distribution import distribution_of
+from search.drawing import png
 from search.errors import UserError
 from search.evaluation import Learner
 from search.prediction_drawing import Prediction, draw_predictions
@@ -74,26 +76,35 @@ def _draw(trial: TrialFolder, data: str | None, results: Path) -> Iterator[Path]
             episode,
             config.problem.kind,
             f"{trial.path.name}, {config.algorithm} {config.network}, meta-test episode {index}",
-            predicted(learner, config.problem.evaluation_seed, episode),
+            predicted(learner, config.problem.evaluation_seed, episode, distribution),
             named("test") if named else (),
+            getattr(distribution, "sentences", None),
         )
         if figure is not None:
             path = results / f"episode-{index}.png"
-            figure.savefig(path, format="png")
+            path.write_bytes(png(figure))
             yield path
 
 
-def predicted(learner: Learner, seed: int, episode: Episodes) -> list[Prediction]:
+def predicted(
+    learner: Learner, seed: int, episode: Episodes, distribution: TaskDistribution
+) -> list[Prediction]:
     """Return what a learner predicts in an episode before adaptation and after it.
 
     seed: of the evaluation episodes. Only one prediction where there is no inner loop.
     """
     keys = noise.keys_of(seed, episode.index)
     steps = learner.steps if learner.algorithm.adapts else 0
-    return [_predicted(learner, episode, keys, count) for count in sorted({0, steps})]
+    return [_predicted(learner, episode, keys, count, distribution) for count in sorted({0, steps})]
 
 
-def _predicted(learner: Learner, episode: Episodes, keys: torch.Tensor, steps: int) -> Prediction:
+def _predicted(
+    learner: Learner,
+    episode: Episodes,
+    keys: torch.Tensor,
+    steps: int,
+    distribution: TaskDistribution,
+) -> Prediction:
     algorithm, loss = learner.algorithm, learner.loss
     when = "before adaptation" if algorithm.adapts else "prediction"
     if steps:
@@ -109,6 +120,11 @@ def _predicted(learner: Learner, episode: Episodes, keys: torch.Tensor, steps: i
             value = f"{name} {100 * float(loss.score(outputs, targets)):.0f} %"
         else:
             value = f"loss {float(loss.per_episode(outputs, targets)):.3g}"
+        translate = getattr(distribution, "translate", None)
+        if translate is not None:
+            predict = functools.partial(algorithm.predict, learner.meta, learner.state, adapted)
+            [texts] = translate(predict, episode.query.inputs)
+            return Prediction(f"{when}: {value}", outputs, texts=texts)
         between = _between(episode)
         if between is None:
             return Prediction(f"{when}: {value}", outputs)

@@ -20,11 +20,12 @@ from search.drawing import (
     masked_rows,
     show_mosaic,
 )
+from search.sentence_drawing import draw_translations
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from episodes.episode import Episodes, Kind
+    from episodes.episode import Episodes, Examples, Kind
 
 QUERIES_SHOWN = 5
 """Images of each label at most."""
@@ -43,12 +44,14 @@ class Prediction:
     outputs: (1, N, ...), on the query set.
     inputs, curve: places (1, M, 1) between all inputs, ascending, and the outputs (1, M, D) there;
         None where an input is not a single number that a curve could be drawn over.
+    texts: a translation of each query sentence; None where outputs are no sentences.
     """
 
     title: str
     outputs: Tensor
     inputs: Tensor | None = None
     curve: Tensor | None = None
+    texts: Sequence[str] | None = None
 
 
 def draw_predictions(
@@ -57,14 +60,18 @@ def draw_predictions(
     title: str,
     predictions: Sequence[Prediction],
     class_names: Sequence[str] = (),
+    sentences: Callable[[Examples], list[list[tuple[str, str]]]] | None = None,
 ) -> Figure | None:
     """Draw a support set and what was predicted of the query set at one or more times.
 
     Images of classes have a frame that tells whether they were recognized; masks lie over their
     images; points that were not recognized are crosses; curves are drawn over their input. None for
     what cannot be drawn.
-    episode: a batch of one. class_names: of the split's classes, by id.
+    episode: a batch of one. class_names: of the split's classes, by id. sentences: of a translation
+    task, examples as text.
     """
+    if kind == "translation":
+        return _draw_translations(episode, title, predictions, class_names, sentences)
     draw = _drawer(episode, kind)
     if draw is None:
         return None
@@ -73,6 +80,21 @@ def draw_predictions(
     else:
         names = label_names(episode, class_names)
     figure = draw(episode, predictions, names)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _draw_translations(
+    episode: Episodes,
+    title: str,
+    predictions: Sequence[Prediction],
+    class_names: Sequence[str],
+    sentences: Callable[[Examples], list[list[tuple[str, str]]]] | None,
+) -> Figure | None:
+    made = [(each.title, each.texts) for each in predictions if each.texts is not None]
+    if sentences is None or not made:
+        return None
+    figure = draw_translations(sentences(episode.query)[0], made, class_name(episode, class_names))
     figure.suptitle(title, fontsize=10)
     return figure
 

@@ -34,7 +34,13 @@ def sampler_of(
         batches: int | None = spec.budget.episodes // int(learner.hyper["meta_batch_size"])
         if learner_is_own(learner.algorithm, learner.network):
             batches = None  # Compiled programs outlive the code that they were made of.
-        formulation = engine.choose(distribution.input_shape, device, batches, memory)
+        formulation = engine.choose(
+            distribution.input_shape,
+            device,
+            batches,
+            memory,
+            symbols=distribution.kind == "translation",
+        )
         return Config(
             problem=problem,
             algorithm=learner.algorithm,

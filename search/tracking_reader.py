@@ -18,7 +18,7 @@ from mlflow.entities import Run
 
 from search import episode_table
 from search.baseline import KEYS as BASELINE_KEYS
-from search.config import Config, Metric
+from search.config import Config
 from search.errors import FailedError, UserError
 from search.garbage import collector_paused
 from search.run_params import from_params
@@ -130,7 +130,14 @@ class Reader:
             "data_digest": tags.get("metasweep.data_digest"),
         }
 
-    def test_values(self, run_id: str, metric: Metric) -> pd.Series:
+    def test_metrics(self, run_id: str) -> list[str]:
+        """Return what a run's meta-test episodes were judged by: "query_loss", "query_bleu", ..."""
+        with explained(self.uri):
+            run = self._client.get_run(run_id)
+        found = (re.fullmatch(r"episode/test/(\w+)_after", key) for key in run.data.metrics)
+        return sorted(match[1] for match in found if match)
+
+    def test_values(self, run_id: str, metric: str) -> pd.Series:
         """Return a run's metric after adaptation on each meta-test episode, by episode index."""
         with explained(self.uri):
             history = self._client.get_metric_history(run_id, f"episode/test/{metric}_after")

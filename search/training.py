@@ -153,7 +153,11 @@ class _Run:
         if self.config.formulation:
             wanted = engine.Formulation.from_dict(self.config.formulation)
         else:
-            wanted = engine.choose(self.distribution.input_shape, self.device)
+            wanted = engine.choose(
+                self.distribution.input_shape,
+                self.device,
+                symbols=self.distribution.kind == "translation",
+            )
         if wanted.compiled and not can_compile():
             log.warning("no C++ compiler is found: %s runs uncompiled", self.config.algorithm)
             wanted = replace(wanted, compiled=False)

@@ -10,8 +10,18 @@ from __future__ import annotations
 
 from spaces.composed import COMPOSED
 from spaces.outer import INNER, OUTER_ADAM, OUTER_ADAM_DEFAULTS, published
-from spaces.parameter import Choice, Fixed, Float, Int
+from spaces.parameter import Choice, Fixed, Float, Int, Value
 from spaces.space import Space
+
+_SENTENCES: dict[str, Value] = {"outer_lr": 3e-3, "outer_schedule": "linear", "clip_norm": 1.0}
+"""Of translation, beside the inner rates below: what was found to learn here within minutes."""
+
+_NO_OUTER_LOOP: dict[str, Value] = {
+    **OUTER_ADAM_DEFAULTS,
+    "outer_lr": 0.0,
+    "outer_optimizer": "sgd",
+    "meta_batch_size": 16,
+}
 
 MAML = Space(
     {**INNER, **OUTER_ADAM},
@@ -19,6 +29,7 @@ MAML = Space(
         "classification": published(0.4, 1, 3, 32),
         "regression": published(0.01, 1, 5, 25),
         "segmentation": published(0.5, 3, 10, 4),
+        "translation": published(0.03, 2, 5, 4, **_SENTENCES),
     },
 )
 """Finn et al. 2017, arXiv:1703.03400: appendix A.1 (Omniglot, 5 ways) and section 5.1 (sinusoids,
@@ -36,6 +47,7 @@ BOIL = Space(
         "classification": published(0.5, 1, 1, 4),
         "regression": published(0.01, 1, 5, 25),
         "segmentation": published(0.5, 3, 10, 4),
+        "translation": published(0.03, 2, 5, 4, **_SENTENCES),
     },
 )
 """Oh et al. 2021, arXiv:2008.08882, and their code: one step of 0.5 on the body, 4 episodes."""
@@ -46,6 +58,7 @@ META_SGD = Space(
         "classification": published(0.05, 1, 1, 32),
         "regression": published(0.01, 1, 1, 4),
         "segmentation": published(0.5, 3, 10, 4),
+        "translation": published(0.03, 2, 5, 4, **_SENTENCES),
     },
 )
 """Li et al. 2017, arXiv:1707.09835, section 4: one step. There every rate starts at its own draw
@@ -71,6 +84,9 @@ REPTILE = Space(
         ),
         "segmentation": published(
             0.5, 5, 10, 5, outer_lr=1.0, outer_optimizer="sgd", outer_schedule="linear"
+        ),
+        "translation": published(
+            0.1, 3, 3, 4, outer_lr=1.0, outer_optimizer="sgd", outer_schedule="linear"
         ),
     },
 )
@@ -233,11 +249,40 @@ PRETRAIN = Space(
             "meta_batch_size": 4,
             **OUTER_ADAM_DEFAULTS,
         },
+        "translation": {
+            "inner_lr": 0.03,
+            "inner_steps_evaluation": 5,
+            "meta_batch_size": 4,
+            **OUTER_ADAM_DEFAULTS,
+            **_SENTENCES,
+        },
     },
 )
 """Chen et al. 2019, arXiv:1904.04232, section 4.2: Adam at 0.001, then 100 steps on the new head at
 0.01. Their batch of 16 images is smaller than any batch of episodes. Regression follows the
 pretrained network of Finn et al. 2017, section 5.1, at MAML's inner rate."""
+
+SCRATCH = Space(
+    {
+        "inner_lr": Float(1e-4, 0.1, log=True),
+        "inner_steps_evaluation": Int(10, 300, log=True),
+        "inner_momentum": Fixed(0.9),
+        "inner_decay": Fixed(0.999),
+        **{name: Fixed(value) for name, value in _NO_OUTER_LOOP.items()},
+    },
+    {
+        kind: {
+            "inner_lr": 1e-3,
+            "inner_steps_evaluation": 30,
+            "inner_momentum": 0.9,
+            "inner_decay": 0.999,
+            **_NO_OUTER_LOOP,
+        }
+        for kind in ("classification", "regression", "translation")
+    },
+)
+"""Kingma and Ba 2015, arXiv:1412.6980: the rates that they recommend. Nothing moves in the outer
+loop. With more steps than 30 the few examples are learned by heart."""
 
 ALGORITHM_SPACES: dict[str, Space] = {
     "maml": MAML,
@@ -257,5 +302,6 @@ ALGORITHM_SPACES: dict[str, Space] = {
     "prototypical": PROTOTYPICAL,
     "matching": MATCHING,
     "pretrain": PRETRAIN,
+    "scratch": SCRATCH,
     "composed": COMPOSED,
 }

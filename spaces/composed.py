@@ -281,12 +281,14 @@ COMPOSED = Space(
         "classification": _maml(0.4, 3, 32),
         "regression": _maml(0.01, 5, 25),
         "segmentation": _maml(0.5, 10, 4, steps=3),
+        "translation": {**_maml(0.03, 5, 4), "meta_gradient": "first_order", "outer_lr": 3e-3},
     },
     {name: condition for name, (_, condition) in _PARAMETERS.items() if condition is not None},
     _POINTS,
     frozenset(PARTS),
 )
-"""The defaults are MAML's; the points are the named recipes, moved into these ranges."""
+"""The defaults are MAML's, of first order for translation; the points are the named recipes, moved
+into these ranges."""
 
 
 _WORDS: dict[str, str] = {

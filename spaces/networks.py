@@ -137,6 +137,30 @@ UNET = Space(
 """Ronneberger et al. 2015, arXiv:1505.04597, figure 1, whose 64 filters and four halvings are for
 images of 572 x 572; here for sides of about 64, with batch normalization, which came later."""
 
+TRANSFORMER = Space(
+    {
+        "width": Choice((64, 128, 256, 512)),
+        "depth": Int(1, 6),
+        "heads": Choice((4, 8)),
+        "expansion": Choice((2, 4)),
+        "activation": Choice(ACTIVATIONS),
+        "tied": Choice((True, False)),
+        "universal": Choice((0, 64, 256)),
+    },
+    {
+        "translation": {
+            "width": 512,
+            "depth": 6,
+            "heads": 8,
+            "expansion": 4,
+            "activation": "relu",
+            "tied": True,
+            "universal": 0,
+        }
+    },
+)
+"""The base model of Vaswani et al. 2017, arXiv:1706.03762, table 3."""
+
 NETWORK_SPACES: dict[str, Space] = {
     "mlp": MLP,
     "conv4": CONV4,
@@ -144,6 +168,7 @@ NETWORK_SPACES: dict[str, Space] = {
     "vit": VIT,
     "torchvision": TORCHVISION,
     "unet": UNET,
+    "transformer": TRANSFORMER,
 }
 IMAGE_NETWORKS = {"conv4", "resnet12", "vit", "torchvision", "unet"}
 """Families that need inputs of shape (channels, height, width)."""

@@ -96,6 +96,9 @@ LEGAL: dict[str, Parameter] = {
     "pool": Choice(("average", "flatten")),
     "patch": Int(1, 1024),
     "heads": Int(1, 1024),
+    "expansion": Int(1, 16),
+    "tied": Choice((False, True)),
+    "universal": Int(0, 65536),
     "readout": Choice(("class", "mean")),
     "model": Choice(TORCHVISION_MODELS),
 }

@@ -12,6 +12,7 @@ from PIL import Image
 from episodes import load
 from episodes.episode import IGNORED, Episodes, Examples
 from search.drawing import draw_episode
+from search.sentence_drawing import draw_sentences
 from tests.cli import call
 
 
@@ -115,6 +116,26 @@ def test_masks_lie_over_their_images() -> None:
     assert (marked[:, :6, 1:] < 0.1).all()
     assert not marked[:, 6:11].any()
     np.testing.assert_allclose(marked[:, 11], 0.6)
+
+
+def test_sentences_are_drawn_as_text() -> None:
+    support, query = [("Labdien & $x^$!", "Hello.")], [("viens " * 60, "one " * 60)] * 50
+    figure = draw_sentences(support, query, "lvs")
+    figure.draw_without_rendering()
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert {"support: lvs", "query: lvs", "Labdien & $x^$!", "Hello.", "and 10 more"} <= set(shown)
+    assert sum(text.startswith("viens") for text in shown) == 40
+    assert max(len(line) for text in shown for line in text.splitlines()) <= 56
+
+
+def test_symbols_without_text_are_drawn_as_numbers() -> None:
+    symbols = torch.tensor([[[5, 7, 2, 0]]])
+    examples = Examples(symbols, symbols.where(symbols > 0, IGNORED))
+    ids = torch.zeros(1, 1, dtype=torch.int64)
+    episode = Episodes(examples, examples, ids, torch.zeros(1, dtype=torch.int64))
+    figure = draw_episode(episode, "translation", "title", ["lvs"])
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert {"support: lvs", "5 7 2 0", "5 7 2"} <= set(shown)
 
 
 def test_only_one_episode_is_drawn() -> None:

@@ -47,7 +47,7 @@ def test_code_runs_and_the_specification_reads_what_it_wrote(folder: Path) -> No
 
 def test_commands_work(data_folder: Path, tmp_path: Path) -> None:
     shown = command_lines(bash_blocks(TEXT))
-    assert len(shown) == 13
+    assert len(shown) == 14
     for arguments in shown:
         searches = arguments[0] == "search"
         kept = [*arguments, "--dry-run"] if searches else arguments

@@ -37,6 +37,20 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return losses.view_as(targets).mean(1)
 
 
+def symbol_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of logits (T, N, L', symbols) and symbols (T, N, L), as (T,), in nats.
+
+    A mean over all symbols of an episode that are asked for, so that a long sentence counts for
+    more than a short one. L' may be smaller than L where nothing is asked behind it.
+    """
+    asked = targets[:, :, : outputs.shape[2]]
+    losses = F.cross_entropy(
+        outputs.flatten(0, 2), asked.flatten(), ignore_index=IGNORED, reduction="none"
+    )
+    counts = (asked != IGNORED).flatten(1).sum(1)
+    return losses.view(len(outputs), -1).sum(1) / counts
+
+
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Share of the N examples whose largest logit is their label's, as (T,)."""
     return (outputs.argmax(-1) == targets).to(outputs.dtype).mean(1)
@@ -61,6 +75,7 @@ def pixel_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 REGRESSION = Loss(squared_error)
 CLASSIFICATION = Loss(cross_entropy, "accuracy", accuracy)
+TRANSLATION = Loss(symbol_cross_entropy)
 
 SEGMENTATION = Loss(pixel_cross_entropy, "iou", foreground_iou)
 
@@ -68,4 +83,5 @@ LOSSES: dict[Kind, Loss] = {
     "classification": CLASSIFICATION,
     "regression": REGRESSION,
     "segmentation": SEGMENTATION,
+    "translation": TRANSLATION,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
@@ -15,8 +14,6 @@ from rich.console import Console
 from search.commands.options import Data, absolute
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from search.config import Problem
 
 
@@ -67,7 +64,7 @@ def draw(
 ) -> None:
     """Draw one episode as a learner sees it: its support and its query set."""
     from search.distribution import distribution_of
-    from search.drawing import draw_episode
+    from search.drawing import draw_episode, png
     from search.output_file import write_bytes
 
     given = _options(option)
@@ -86,7 +83,9 @@ def draw(
     # Not every task's classes have names.
     named = getattr(distribution, "class_names", None)
     classes = named(split.value) if named else ()
-    write_bytes(output, _png(draw_episode(episode, distribution.kind, name, classes)))
+    sentences = getattr(distribution, "sentences", None)
+    figure = draw_episode(episode, distribution.kind, name, classes, sentences)
+    write_bytes(output, png(figure))
     console = Console(highlight=False, markup=False)
     console.print(
         f"{output}: {name}; {episode.support.inputs.shape[1]} support and "
@@ -131,9 +130,3 @@ def _problem(source: str, options: Mapping[str, Any]) -> Problem:
     if kind == "segmentation":
         return Problem(source, kind, shots=3, query_shots=3, split=split)
     return Problem(source, kind, shots=10, query_shots=10, split=split)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

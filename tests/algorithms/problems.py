@@ -158,7 +158,8 @@ def vector(params: Params) -> Tensor:
 
 
 def relative_error(found: Params, expected: Params) -> float:
-    """Distance of two sets of tensors as a share of the expected one's norm."""
+    """Distance of two sets of tensors as a share of the expected one's norm, unless that is 0."""
     assert found.keys() == expected.keys()
     difference = vector(found) - vector(expected)
-    return float(difference.norm() / vector(expected).norm())
+    norm = vector(expected).norm()
+    return float(difference.norm() / norm if norm else difference.norm())

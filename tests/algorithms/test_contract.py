@@ -93,7 +93,8 @@ def test_meta_gradients_mirror_meta(any_learner: Learner) -> None:
     for found, like in ((gradients, any_learner.meta), (state, any_learner.state)):
         assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in like.items()}
         assert all(value.isfinite().all() and not value.requires_grad for value in found.values())
-    assert vector(gradients).norm() > 0
+    learns = any_learner.algorithm.name != "scratch"
+    assert bool(vector(gradients).norm() > 0) == learns
 
 
 def test_diagnostics_hold_a_value_per_episode(any_learner: Learner) -> None:
@@ -318,4 +319,7 @@ def test_outer_steps_lower_the_query_loss(any_learner: Learner) -> None:
         optimizer.step()
         plain = replace(plain, state=state)
     after = plain.loss_on(query, plain.adapt(2)).mean()
-    assert after < 0.9 * before
+    if plain.algorithm.name == "scratch":
+        assert after == before
+    else:
+        assert after < 0.9 * before

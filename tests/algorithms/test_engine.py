@@ -77,6 +77,14 @@ def test_images_run_in_smaller_chunks_than_vectors_and_smallest_on_a_cpu() -> No
     assert on_cpu < on_gpu < engine.choose((1,), cpu).chunk
 
 
+def test_sentences_are_no_vectors() -> None:
+    device = torch.device("cpu")
+    sentences = engine.choose((48,), device, 10**9, 10**6, symbols=True)
+    assert sentences == engine.choose((1, 28, 28), device, 10**9, 10**6)
+    assert not sentences.compiled
+    assert engine.choose((48,), device, 10**9).compiled
+
+
 def test_a_formulation_can_be_recorded() -> None:
     assert Formulation.from_dict(Formulation(12).to_dict()) == Formulation(12)
     with pytest.raises(TypeError, match="size"):

@@ -55,7 +55,7 @@ def query_gradient(kind: str) -> Params:
 THROUGH_QUERIES = [
     name
     for name, entry in ALGORITHMS.items()
-    if not entry.classes and name not in ("reptile", "imaml", "pretrain")
+    if not entry.classes and name not in ("reptile", "imaml", "pretrain", "scratch")
 ]
 STILL = hyperparameters(0.0, inner_steps=3)
 

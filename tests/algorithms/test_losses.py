@@ -5,7 +5,13 @@ import math
 import torch
 import torch.nn.functional as F
 
-from algorithms.parts.losses import accuracy, cross_entropy, pixel_cross_entropy, squared_error
+from algorithms.parts.losses import (
+    accuracy,
+    cross_entropy,
+    pixel_cross_entropy,
+    squared_error,
+    symbol_cross_entropy,
+)
 from episodes.episode import IGNORED
 
 
@@ -60,3 +66,36 @@ def test_pixel_cross_entropy_has_two_derivatives() -> None:
 def test_pixel_cross_entropy_of_large_logits_is_finite() -> None:
     logits = torch.tensor([0.0, 400.0]).expand(1, 1, 1, 2, 2)
     assert pixel_cross_entropy(logits, torch.tensor([[[[1, 0]]]])).tolist() == [200.0]
+
+
+def test_cross_entropy_of_symbols_is_a_mean_over_those_asked_for() -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 5, generator=rng, dtype=torch.float64)
+    targets = torch.randint(5, (2, 3, 4), generator=rng)
+    targets[0, 0, 1:] = targets[0, 1, 3:] = targets[1, 2, 2:] = IGNORED
+    expected = []
+    for episode in range(2):
+        asked = [
+            -logits[episode, example, place].log_softmax(-1)[symbol]
+            for example in range(3)
+            for place, symbol in enumerate(targets[episode, example].tolist())
+            if symbol != IGNORED
+        ]
+        assert len(asked) in (8, 10)
+        expected.append(torch.stack(asked).mean())
+    torch.testing.assert_close(symbol_cross_entropy(logits, targets), torch.stack(expected))
+    targets[:, :, 3] = IGNORED
+    whole, shorter = (symbol_cross_entropy(each, targets) for each in (logits, logits[:, :, :3]))
+    torch.testing.assert_close(whole, shorter)
+
+
+def test_cross_entropy_of_symbols_has_exact_derivatives() -> None:
+    rng = torch.Generator().manual_seed(1)
+    logits = torch.randn(2, 2, 3, 4, generator=rng, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([[[1, 2, IGNORED], [3, IGNORED, IGNORED]], [[0, 0, 1], [2, 3, 1]]])
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        return symbol_cross_entropy(values, targets)
+
+    assert torch.autograd.gradcheck(loss, logits)
+    assert torch.autograd.gradgradcheck(loss, logits)

@@ -22,7 +22,7 @@ NETWORKS = {
     "resnet12": {"filters": 2, "depth": 2, "activation": "silu"},
     "vit": {"patch": 4, "width": 6, "depth": 1, "heads": 2},
 }
-NOT_A_DERIVATIVE = ("fomaml", "reptile", "imaml", "alfa", "pretrain")
+NOT_A_DERIVATIVE = ("fomaml", "reptile", "imaml", "alfa", "pretrain", "scratch")
 """Of first order, differences, implicit, with constants on the way, or of another loss."""
 STEPS = (1e-6, 1e-7, 1e-8)
 """Several, since the maximum of a pool jumps from one position to another within some of them."""

@@ -31,7 +31,9 @@ def episode_of(config: Config, index: int) -> Episodes:
 def test_what_is_drawn_is_what_is_measured() -> None:
     config = small_config()
     learner, episode = learner_of(config), episode_of(config, 1)
-    before, after = predicted(learner, config.problem.evaluation_seed, episode)
+    before, after = predicted(
+        learner, config.problem.evaluation_seed, episode, distribution("regression")
+    )
     measured = evaluate(
         learner,
         distribution("regression"),
@@ -62,7 +64,9 @@ def test_what_is_drawn_is_what_is_measured() -> None:
 def test_frames_tell_which_images_are_recognized() -> None:
     config = small_config("prototypical", "classification")
     episode = episode_of(config, 0)
-    [prediction] = predicted(learner_of(config), config.problem.evaluation_seed, episode)
+    [prediction] = predicted(
+        learner_of(config), config.problem.evaluation_seed, episode, distribution("classification")
+    )
     right = (prediction.outputs[0].argmax(-1) == episode.query.targets[0]).tolist()
     assert prediction.title == f"prediction: accuracy {100 * np.mean(right):.0f} %"
     only_the_last = torch.zeros(1, 6, 3)
@@ -124,7 +128,7 @@ def test_every_curve_has_its_places() -> None:
         getattr(torch.cat([episode.support.inputs, episode.query.inputs], 1), bound)().item()
         for bound in ("min", "max")
     )
-    [_, after] = predicted(learner_of(config), 0, episode)
+    [_, after] = predicted(learner_of(config), 0, episode, tasks)
     assert after.inputs is not None
     assert after.inputs[0, 0].item() == pytest.approx(low)
     assert after.inputs[0, -1].item() == pytest.approx(high)
@@ -151,3 +155,24 @@ def test_predicted_masks_lie_over_the_query_images() -> None:
     marked = second[..., 0] != second[..., 1]
     assert marked[0].all()
     assert not marked[1:].any()
+
+
+def test_translations_stand_beside_what_was_wanted() -> None:
+    symbols = torch.tensor([[[5, 7, 2, 0], [9, 2, 0, 0]]])
+    part = Examples(symbols, symbols)
+    episode = Episodes(part, part, torch.tensor([[1]]), torch.tensor([0]))
+    outputs = torch.zeros(1, 2, 4, 10)
+    made = [
+        Prediction("before", outputs, texts=["", "Tom."]),
+        Prediction("after", outputs, texts=["Hello.", "Tom!"]),
+    ]
+
+    def sentences(examples: Examples) -> list[list[tuple[str, str]]]:
+        return [[("Labdien!", "Hello."), ("Toms.", "Tom.")]]
+
+    figure = draw_predictions(episode, "translation", "", made, ["ron", "lvs"], sentences)
+    assert figure is not None
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown[:4] == ["query: lvs", "English", "before", "after"]
+    assert shown[4:8] == ["Labdien!", "Hello.", " ", "Hello."]
+    assert shown[8:] == ["Toms.", "Tom.", "Tom.", "Tom!"]

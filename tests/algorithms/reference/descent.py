@@ -102,6 +102,30 @@ def pretrain(run: Run) -> tuple[Weights, Weights]:
     return gradients, after
 
 
+def scratch(run: Run, meta: Weights, episode: Episode, steps: int) -> Tensor:
+    """Steps of Adam, one parameter after the other."""
+    rate, momentum, decay = (
+        float(run.hyper[name]) for name in ("inner_lr", "inner_momentum", "inner_decay")
+    )
+    weights = leaves(meta)
+    first = {name: torch.zeros_like(value) for name, value in weights.items()}
+    second = {name: torch.zeros_like(value) for name, value in weights.items()}
+    for step in range(1, steps + 1):
+        gradients = gradients_of(run.case.support_loss(weights, episode.support), weights)
+        moved = {}
+        for name, gradient in gradients.items():
+            first[name] = momentum * first[name] + (1 - momentum) * gradient
+            second[name] = decay * second[name] + (1 - decay) * gradient**2
+            mean, square = first[name] / (1 - momentum**step), second[name] / (1 - decay**step)
+            moved[name] = weights[name].detach() - rate * mean / (square + 1e-8).sqrt()
+        weights = leaves(moved)
+    return run.case.query_pass(weights, episode.support, episode.query[0])
+
+
+def nothing(run: Run) -> tuple[Weights, Weights]:
+    return {name: torch.zeros_like(value) for name, value in run.meta.items()}, run.state
+
+
 def pretrained(run: Run, meta: Weights, episode: Episode, steps: int) -> Tensor:
     """Fine-tune: all of a regressor; of a classifier a new head, zero at first."""
     if run.case.ways is None:

@@ -39,5 +39,6 @@ REFERENCES = {
     "prototypical": _plain(comparing.prototypical),
     "matching": _plain(comparing.matching),
     "pretrain": Reference(descent.pretrained, descent.pretrain),
+    "scratch": Reference(descent.scratch, descent.nothing),
     "composed": _plain(descent.maml),
 }

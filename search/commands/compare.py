@@ -1,0 +1,71 @@
+"""`metasweep compare`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from search.commands.options import TrackingUri
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from search.comparison import Difference
+
+NOTE = (
+    "Difference: first minus second, on each meta-test episode, which is the same for both; 95 % "
+    "interval over the draw of episodes from these classes; it covers neither seeds nor new "
+    "classes. Better: episodes on which the first is."
+)
+
+
+def compare(
+    name: Annotated[str, typer.Argument(help="A search, or a problem.")],
+    first: Annotated[
+        str, typer.Argument(help="A trial: its rank, its run id, or an algorithm's best.")
+    ],
+    second: Annotated[str, typer.Argument(help="The trial to compare it with.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Compare two finished trials, episode by episode, with a 95 % interval."""
+    from search.comparison import chosen, compared
+    from search.leaderboard import split_name, standing
+    from search.tracking_reader import Reader
+
+    reader = Reader(tracking_uri)
+    frame = reader.trials(split_name(name)[0])
+    board = standing(frame, name).ranked
+    rows = [chosen(board, trial) for trial in (first, second)]
+    one, other = (str(row["run_id"]) for row in rows)
+    theirs = set(reader.test_metrics(other))
+    metrics = [metric for metric in reader.test_metrics(one) if metric in theirs]
+    # What trials are ranked by stands first.
+    metrics.sort(key=lambda metric: metric != rows[0]["metric"])
+    found = compared(one, other, metrics or [rows[0]["metric"]], reader.test_values)
+    console = Console(highlight=False)
+    console.print(_table(rows, found))
+    console.print(NOTE, style="dim")
+
+
+def _table(rows: list[pd.Series], found: list[Difference]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("meta-test")
+    names = [f"{row['algorithm']} (rank {row['rank']})" for row in rows]
+    for heading in (*names, "difference", "95 % interval", "better"):
+        table.add_column(Text(heading), justify="right", no_wrap=True)
+    for each in found:
+        scale = 100.0 if each.metric in ("query_accuracy", "query_iou") else 1.0
+        means = (each.one, each.other, each.difference.mean)
+        low, high = each.difference.ci95_low, each.difference.ci95_high
+        table.add_row(
+            each.metric + " in percent" * (scale != 1),
+            *(f"{scale * mean:.4g}" for mean in means),
+            f"{scale * low:.3g} to {scale * high:.3g}",
+            f"{each.better} of {each.difference.n}",
+        )
+    return table

@@ -1,0 +1,100 @@
+"""Two trials compared on the same episodes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from search.comparison import chosen, compared
+from search.config import Config
+from search.errors import FailedError, UserError
+from search.records import interval
+from search.snapshot import Snapshot
+from search.tracking import Tracker
+from search.tracking_reader import Reader
+from search.trial_folder import TrialFolder
+from tests.cli import call
+from tests.search.conftest import MakeRecords
+
+# mlflow 3.17 maps its tables in a way that SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"
+)
+
+BOARD = pd.DataFrame(
+    {"algorithm": ["fomaml", "scratch", "fomaml"], "run_id": ["abcd1", "abce2", "ffff3"]}
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [("1", "abcd1"), ("3", "ffff3"), ("fomaml", "abcd1"), ("scratch", "abce2"), ("abce", "abce2")],
+)
+def test_a_trial_is_named_by_rank_algorithm_or_run(name: str, run: str) -> None:
+    assert chosen(BOARD, name)["run_id"] == run
+
+
+@pytest.mark.parametrize("name", ["4", "0", "maml", "abc", "zzzz"])
+def test_what_names_none_is_told_what_does(name: str) -> None:
+    with pytest.raises(UserError, match=rf"{name}: names no .* from 1 to 3, an .*fomaml, scratch"):
+        chosen(BOARD, name)
+
+
+def test_differences_are_taken_episode_by_episode() -> None:
+    rng = np.random.default_rng(0)
+    hardness = rng.normal(size=200)
+    gap = 0.5 + 0.1 * rng.normal(size=200)
+    table = {
+        "one": pd.Series(hardness, index=range(200)),
+        # In another order, and with an episode that the first lacks.
+        "other": pd.Series([*(hardness + gap)[::-1], 9.0], index=[*range(199, -1, -1), 200]),
+    }
+    [found] = compared("one", "other", ["query_loss"], lambda run, metric: table[run])
+    assert vars(found.difference) == pytest.approx(vars(interval(-gap)))
+    assert found.one == pytest.approx(hardness.mean())
+    assert found.difference.n == 200
+    assert found.better == int((gap > 0).sum())
+    width = found.difference.ci95_high - found.difference.ci95_low
+    alone = interval(hardness)
+    assert width < 0.2 * (alone.ci95_high - alone.ci95_low)
+    [higher] = compared("one", "other", ["query_bleu"], lambda run, metric: table[run])
+    assert higher.better == int((gap < 0).sum())
+
+
+def test_too_few_common_episodes_are_named() -> None:
+    table = {"one": pd.Series([1.0], index=[0]), "other": pd.Series([1.0], index=[1])}
+    with pytest.raises(FailedError, match="query_loss: the trials have 0 meta-test episodes in"):
+        compared("one", "other", ["query_loss"], lambda run, metric: table[run])
+
+
+def test_the_command_compares_what_was_recorded(
+    config: Config, make_records: MakeRecords, snapshot: Snapshot, tracking_uri: str, tmp_path: Path
+) -> None:
+    tracker = Tracker(tracking_uri, tmp_path / "artifacts")
+    search = tracker.start_search(config.problem, "first", {}, seed=0)
+    for number, shift in enumerate((0.0, 0.25)):
+        run_id = tracker.start_trial(
+            config, "trial", number, search_name="first", search_run_id=search
+        )
+        folder = TrialFolder(tmp_path / run_id)
+        records = make_records("test", range(8), 900)
+        records.loss_after[:] += shift
+        measured = replace(records, measures={"bleu": 10.0 - 4 * records.loss_after})
+        folder.add([measured])
+        folder.seal(snapshot, config)
+        assert tracker.publish(run_id, folder, config)
+        tracker.finish_trial(run_id, "COMPLETE", "", {"validation_mean": shift, "episodes": 900})
+    assert Reader(tracking_uri).test_metrics(run_id) == ["query_bleu", "query_loss"]
+    done = call("compare", "first", "1", "2", f"--tracking-uri={tracking_uri}", folder=tmp_path)
+    assert done.code == 0, done.output
+    lines = [line.split() for line in done.output.splitlines()]
+    loss, bleu = (words for words in lines if words and words[0].startswith("query_"))
+    assert loss[:1] + loss[3:] == ["query_loss", "-0.25", "-0.25", "to", "-0.25", "8", "of", "8"]
+    assert bleu[:1] + bleu[3:] == ["query_bleu", "1", "1", "to", "1", "8", "of", "8"]
+    wrong = call("compare", "first", "1", "7", f"--tracking-uri={tracking_uri}", folder=tmp_path)
+    assert wrong.code == 2
+    assert "7: names no finished trial: give a rank from 1 to 2" in wrong.errors

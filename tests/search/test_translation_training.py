@@ -1,0 +1,107 @@
+"""Every algorithm for translation trains on sentences, and meta-test has BLEU and chrF."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from episodes import load
+from episodes.episode import TaskDistribution
+from search.baseline import baseline
+from search.config import Config, Problem
+from search.training import Report, meta_train
+from spaces.algorithms import ALGORITHM_SPACES
+from spaces.space import Values
+
+WORDS = ("one", "two", "red", "cat", "dog", "sun", "sea", "ice")
+LANGUAGES = ("aaa", "bbb", "ccc", "ddd")
+NETWORK = {"width": 16, "depth": 1, "heads": 2, "expansion": 2, "activation": "relu", "tied": True}
+TRANSLATING = [name for name, space in ALGORITHM_SPACES.items() if "translation" in space.defaults]
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaskDistribution:
+    """Two words, in English and in languages that turn each letter into another one."""
+    monkeypatch.setenv("METASWEEP_CACHE", str(tmp_path / "cache"))
+    pairs = [f"{one} {other}" for one in WORDS for other in WORDS]
+    for number, language in enumerate(LANGUAGES):
+        own = pairs[number::4]
+        shift = str.maketrans({chr(97 + n): chr(97 + (n + number + 1) % 26) for n in range(26)})
+        lines = [f"{english}\t{english.translate(shift)}" for english in own]
+        (tmp_path / f"{language}.txt").write_text("\n".join(lines))
+    options = {
+        "folder": tmp_path,
+        "train_languages": ["aaa", "bbb"],
+        "validation_languages": ["ccc"],
+        "test_languages": ["ddd"],
+        "vocabulary": 300,
+        "longest": 10,
+    }
+    return load("translation", shots=4, query_shots=4, options=options)
+
+
+def trained(
+    task: TaskDistribution, algorithm: str, universal: int = 0, **changes: object
+) -> Report:
+    problem = Problem(
+        *("translation", "translation"),
+        *(4, 4),
+        rung_episodes=2,
+        ranking_episodes=3,
+        test_episodes=3,
+    )
+    defaults: Values = ALGORITHM_SPACES[algorithm].defaults["translation"]
+    hyper = {**defaults, "meta_batch_size": 2, "inner_steps_evaluation": 2, **changes}
+    settings = {**NETWORK, "universal": universal}
+    config = Config(problem, algorithm, "transformer", hyper, settings, episodes=4)
+    *_, last = meta_train(config, task)
+    return last
+
+
+@pytest.mark.parametrize("algorithm", TRANSLATING)
+def test_it_trains_and_is_measured(task: TaskDistribution, algorithm: str) -> None:
+    last = trained(task, algorithm)
+    assert last.phase == "final"
+    assert last.validation is not None
+    assert math.isfinite(last.validation.mean)
+    validation, test = last.records
+    assert not validation.measures
+    assert list(test.measures) == ["bleu", "chrf"]
+    for values in test.measures.values():
+        assert values.shape == (3,)
+        assert ((values >= 0) & (values <= 100)).all()
+    assert np.array_equal(test.classes, np.zeros((3, 1)))
+
+
+def test_scratch_learns_from_the_support_set_alone(task: TaskDistribution) -> None:
+    last = trained(task, "scratch", inner_steps_evaluation=10, inner_lr=0.01)
+    learned = last.snapshot.tensors["meta/embedding.table"]
+    again = trained(task, "scratch").snapshot.tensors["meta/embedding.table"]
+    assert torch.equal(learned, again)
+    assert (last.records[1].loss_after < last.records[1].loss_before - 0.5).all()
+
+
+def test_an_inner_loop_may_adapt_the_lexicon_of_a_language_alone(task: TaskDistribution) -> None:
+    last = trained(task, "composed", universal=4, adapts="source", inner_lr=1.0)
+    assert last.phase == "final"
+    assert (last.records[1].loss_after != last.records[1].loss_before).all()
+
+
+def test_the_baseline_predicts_by_frequency(task: TaskDistribution) -> None:
+    problem = Problem(
+        "translation", "translation", 4, 4, rung_episodes=1, ranking_episodes=2, test_episodes=2
+    )
+    found = baseline(problem, task)
+    losses = []
+    for index in (1, 2):
+        episode = task.sample("validation", 0, range(index, index + 1))
+        support = [s for row in episode.support.targets[0].tolist() for s in row if s >= 0]
+        query = [s for row in episode.query.targets[0].tolist() for s in row if s >= 0]
+        chances = [support.count(s) / len(support) / 2 + 1 / task.outputs / 2 for s in query]
+        losses.append(-sum(map(math.log, chances)) / len(query))
+    assert found["validation_baseline"] == pytest.approx(sum(losses) / 2)
+    assert found["test_baseline"] < math.log(task.outputs)
