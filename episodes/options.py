@@ -62,6 +62,8 @@ class Option:
             return ""
         if isinstance(self.default, float):
             return f"default {self.default:g}"
+        if isinstance(self.default, list):
+            return f"default {', '.join(self.default)}"
         shown = str(self.default).lower() if isinstance(self.default, bool) else self.default
         return f"default {shown}"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from episodes.episode import TaskDistribution
+from episodes.episode import IGNORED, TaskDistribution
 from networks.network import Network
 from search import extensions
 from search.config import Config
@@ -43,16 +43,26 @@ def try_out(config: Config, network: Network, distribution: TaskDistribution) ->
 def check_outputs(network: Network, distribution: TaskDistribution) -> None:
     """Run the network with parameters that episodes share, and with one of each for each.
 
+    Of sentences the outputs are (episodes, examples, symbols, outputs), as long as the longest.
     Raises UserError for outputs of another shape than the kind of problem wants.
     """
     shared = network.init(torch.Generator().manual_seed(0))
     own = {name: value.expand(EPISODES, *value.shape) for name, value in shared.items()}
     inputs = torch.zeros(EPISODES, EXAMPLES, *distribution.input_shape)
     pixels = distribution.input_shape[1:] if distribution.kind == "segmentation" else ()
-    right = (EPISODES, EXAMPLES, *pixels, distribution.outputs)
+    right: tuple[int, ...] = (EPISODES, EXAMPLES, *pixels, distribution.outputs)
     axes = "episodes, examples, height, width, outputs" if pixels else "episodes, examples, outputs"
+    if distribution.kind == "translation":
+        drawn = distribution.sample("train", 0, range(EPISODES)).query
+        inputs, targets = drawn.inputs[:, :1], drawn.targets[:, :1]
+        longest = int((targets != IGNORED).sum(-1).max())
+        right = (EPISODES, 1, longest, distribution.outputs)
+        axes = "episodes, examples, symbols, outputs"
     for what, params in (("", shared), (" where every episode has its own parameters", own)):
-        shape = tuple(network(params, inputs).shape)
+        outputs = network(params, inputs)
+        if distribution.kind == "translation" and outputs.dim() == 4:
+            outputs = outputs[:, :, : right[2]]  # What is behind is not looked at.
+        shape = tuple(outputs.shape)
         if shape != right:
             raise UserError(
                 f"outputs of inputs {tuple(inputs.shape)} have the shape {shape}{what}; must be "

@@ -53,19 +53,21 @@ def compare(
 
 
 def _table(rows: list[pd.Series], found: list[Difference]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("meta-test")
-    names = [f"{row['algorithm']} (rank {row['rank']})" for row in rows]
-    for heading in (*names, "difference", "95 % interval", "better"):
-        table.add_column(Text(heading), justify="right", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), title="meta-test, episode by episode")
+    table.add_column("metric", no_wrap=True)
+    # A rank and an algorithm may be cut, in a narrow terminal; numbers are not.
+    for row in rows:
+        table.add_column(Text(f"{row['rank']} {row['algorithm']}"), justify="right", no_wrap=True)
+    for heading in ("difference", "95 % interval", "better"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for each in found:
         scale = 100.0 if each.metric in ("query_accuracy", "query_iou") else 1.0
         means = (each.one, each.other, each.difference.mean)
         low, high = each.difference.ci95_low, each.difference.ci95_high
         table.add_row(
-            each.metric + " in percent" * (scale != 1),
+            each.metric + ", %" * (scale != 1),
             *(f"{scale * mean:.4g}" for mean in means),
             f"{scale * low:.3g} to {scale * high:.3g}",
-            f"{each.better} of {each.difference.n}",
+            f"{each.better}/{each.difference.n}",
         )
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -377,6 +378,15 @@ def test_real_sentences(real: Callable[[str], Path], data_folder: Path, shared_c
     texts = [text for part in task.sentences(examples) for text, _ in part]
     assert any("ț" in text or "ş" in text or "ș" in text for text in texts)
     assert not any("\ufffd" in text for text in texts)
+
+
+@pytest.mark.parametrize("library", ["tokenizers", "sacrebleu"])
+def test_a_missing_library_is_named(
+    folder: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(DataError, match=f"translation needs the package {library}: pip install"):
+        loaded(folder)
 
 
 def test_choosing_the_task_needs_neither_library(start_python: Callable) -> None:

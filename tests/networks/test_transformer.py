@@ -11,6 +11,7 @@ from torch import Tensor
 
 from episodes.translation.subwords import PADDING as PADDING_OF_EPISODES
 from networks import Network, NetworkError, Params, build
+from networks.layers import ACTIVATIONS
 from networks.transformer import PADDING
 
 T, N, LONGEST, SYMBOLS = 2, 3, 5, 11
@@ -194,6 +195,12 @@ def test_initial_parameters_are_single_precision_and_depend_on_the_seed() -> Non
     assert {value.dtype for value in first.values()} == {torch.float32}
     for name in ("embedding.table", "encoder1.mix.weight", "source.queries"):
         assert not torch.equal(first[name], other[name])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_are_settings(activation: str) -> None:
+    network = small(activation=activation)
+    assert network(moved(network), sentences()).isfinite().all()
 
 
 def test_what_does_not_fit_is_refused() -> None:

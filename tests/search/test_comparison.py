@@ -93,8 +93,8 @@ def test_the_command_compares_what_was_recorded(
     assert done.code == 0, done.output
     lines = [line.split() for line in done.output.splitlines()]
     loss, bleu = (words for words in lines if words and words[0].startswith("query_"))
-    assert loss[:1] + loss[3:] == ["query_loss", "-0.25", "-0.25", "to", "-0.25", "8", "of", "8"]
-    assert bleu[:1] + bleu[3:] == ["query_bleu", "1", "1", "to", "1", "8", "of", "8"]
+    assert loss[:1] + loss[3:] == ["query_loss", "-0.25", "-0.25", "to", "-0.25", "8/8"]
+    assert bleu[:1] + bleu[3:] == ["query_bleu", "1", "1", "to", "1", "8/8"]
     wrong = call("compare", "first", "1", "7", f"--tracking-uri={tracking_uri}", folder=tmp_path)
     assert wrong.code == 2
     assert "7: names no finished trial: give a rank from 1 to 2" in wrong.errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import torch
 
 from episodes import load
 from episodes.episode import TaskDistribution
+from networks import build
 from search.baseline import baseline
 from search.config import Config, Problem
+from search.errors import UserError
 from search.training import Report, meta_train
+from search.try_out import _check_outputs as check_outputs
 from spaces.algorithms import ALGORITHM_SPACES
 from spaces.space import Values
 
@@ -89,6 +93,14 @@ def test_an_inner_loop_may_adapt_the_lexicon_of_a_language_alone(task: TaskDistr
     last = trained(task, "composed", universal=4, adapts="source", inner_lr=1.0)
     assert last.phase == "final"
     assert (last.records[1].loss_after != last.records[1].loss_before).all()
+
+
+def test_a_network_of_a_users_own_is_tried_on_sentences(task: TaskDistribution) -> None:
+    network = build("transformer", task.input_shape, task.outputs, NETWORK)
+    check_outputs(network, task)
+    wrong = replace(network, head=lambda params, hidden: hidden)
+    with pytest.raises(UserError, match=r"must be \(2, 1, \d+, 300\): \(episodes, examples, symb"):
+        check_outputs(wrong, task)
 
 
 def test_the_baseline_predicts_by_frequency(task: TaskDistribution) -> None:
