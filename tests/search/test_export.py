@@ -85,7 +85,8 @@ def test_the_configuration_itself_with_defaults_left_out(tmp_path: Path) -> None
         ({"algorithm": "mamll"}, "algorithm: 'mamll': unknown algorithm: did you mean maml?"),
         (
             {"network": "lstm"},
-            "network: 'lstm': unknown network: known: conv4, mlp, resnet12, torchvision, vit",
+            "network: 'lstm': unknown network: known: conv4, mlp, resnet12, torchvision, "
+            "transformer, vit",
         ),
         ({"episode": 3}, "episode: unknown key: did you mean episodes?"),
         ({"problem.shot": 3}, "problem.shot: unknown key: did you mean shots?"),
