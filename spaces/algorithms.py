@@ -8,6 +8,7 @@ U-Net that starts from nothing, and were found on `camvid-subset`: fewer and lar
 
 from __future__ import annotations
 
+from episodes.kinds import KINDS
 from spaces.composed import COMPOSED
 from spaces.outer import INNER, OUTER_ADAM, OUTER_ADAM_DEFAULTS, published
 from spaces.parameter import Choice, Fixed, Float, Int, Value
@@ -278,7 +279,7 @@ SCRATCH = Space(
             "inner_decay": 0.999,
             **_NO_OUTER_LOOP,
         }
-        for kind in ("classification", "regression", "translation")
+        for kind in KINDS
     },
 )
 """Kingma and Ba 2015, arXiv:1412.6980: the rates that they recommend. Nothing moves in the outer

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -15,6 +16,9 @@ from rich.text import Text
 from search.commands.options import DEFAULT_STORAGE, Data, Storage, TrackingUri, absolute
 from search.errors import UserError
 from search.table_text import terminal
+
+if TYPE_CHECKING:
+    from episodes.archives import DataFile
 
 MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]--[/yellow]", "wrong": "[red]!![/red]"}
 
@@ -82,19 +86,23 @@ def _data(data: str | None) -> Iterator[Finding]:
     except DataError as error:
         yield Finding("wrong", "data", str(error))
         return
+    absent: dict[tuple[str, str], list[DataFile]] = {}
     for file in files:
         if file.path is not None:
             yield Finding("ok", f"data, {file.task}", str(file.path))
         elif file.downloads:
             yield Finding("note", f"data, {file.task}", f"{file.file}: downloaded on first use")
         else:
-            yield Finding(
-                "note",
-                f"data, {file.task}",
-                f"{file.file}: not in {file.folder}",
-                "needed for this task only; "
-                + (file.advice or "without --data and METASWEEP_DATA it is downloaded"),
-            )
+            absent.setdefault((file.task, file.advice), []).append(file)
+    for (task, advice), those in absent.items():
+        names = ", ".join(file.file for file in those)
+        yield Finding(
+            "note",
+            f"data, {task}",
+            f"{names}: not in {those[0].folder}",
+            "needed for this task only; "
+            + (advice or "without --data and METASWEEP_DATA it is downloaded"),
+        )
 
 
 def _tracking(tracking_uri: str | None) -> Iterator[Finding]:
