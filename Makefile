@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SPEC ?= sinusoid
 
-# Tests in several processes at once, one more than there are cores, since the long ones mostly
+# Tests in several processes at once, two more than there are cores, since the long ones mostly
 # wait for others; tests/several.py says which ones stay together.
-SEVERAL = --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 6 --no-loadscope-reorder
+SEVERAL = --numprocesses $(shell expr $$(nproc) + 2) --maxprocesses 6 --no-loadscope-reorder
 
 # Real data for the tests, where a folder of them lies beside the checkout.
 BESIDE := $(wildcard ../shared/data)

@@ -86,7 +86,7 @@ def test_the_configuration_itself_with_defaults_left_out(tmp_path: Path) -> None
         (
             {"network": "lstm"},
             "network: 'lstm': unknown network: known: conv4, mlp, resnet12, torchvision, "
-            "transformer, vit",
+            "transformer, unet, vit",
         ),
         ({"episode": 3}, "episode: unknown key: did you mean episodes?"),
         ({"problem.shot": 3}, "problem.shot: unknown key: did you mean shots?"),

@@ -12,8 +12,8 @@ from search.spec_source import LARGEST, parse_yaml, read_source, ready_made_name
 
 KNOWN = (
     "cifar-fs-subset-5way-1shot, double-mnist-5way-1shot, harmonic, "
-    "omniglot-20way-1shot, omniglot-5way-1shot, omniglot-5way-5shot, "
-    "sinusoid, sinusoid-composed, sinusoid-family, sinusoid-line"
+    "omniglot-20way-1shot, omniglot-5way-1shot, omniglot-5way-5shot, segmentation-camvid, "
+    "sinusoid, sinusoid-composed, sinusoid-family, sinusoid-line, translation-lowres"
 )
 
 TAG = "x, line 1: not valid YAML: the tag 'tag:yaml.org,2002:"

@@ -17,7 +17,7 @@ from search.baseline import baseline
 from search.config import Config, Problem
 from search.errors import UserError
 from search.training import Report, meta_train
-from search.try_out import _check_outputs as check_outputs
+from search.try_out import check_outputs
 from spaces.algorithms import ALGORITHM_SPACES
 from spaces.space import Values
 
