@@ -93,7 +93,7 @@ def _short_of_memory(setting: Setting) -> tuple[Audit, int]:
 
 def random_trouble(setting: Setting) -> Audit:
     """Exceptions, NaN, exits and lack of memory, each in one trial of ten: the search completes."""
-    trials = 200 if setting.full else 24
+    trials = 200 if setting.full else 16
     limits = {"episodes": 400, "first_rung": 200}
     setting.write(spec(trials, "auto", budget=limits, **_unruly(setting, trouble=unruly.RANDOM)))
     done = setting.run(*setting.search())
