@@ -14,7 +14,7 @@ import yaml
 from tests.cli import PYTHON_M, SECONDS, Done, run, started, wait_until
 from tests.faults.audit import Left
 
-EPISODES = 5600
+EPISODES = 5000
 NAME = "faulty"
 LONGEST = 900
 """Seconds that a command of the whole table may take, with others beside it."""
