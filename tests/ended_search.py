@@ -52,6 +52,10 @@ class EndedSearch:
         assert len({point.step for point in points}) == len(points)
         return pd.Series({point.step: point.value for point in points}, dtype=float).sort_index()
 
+    def artifacts(self, run_id: str, folder: str | None = None) -> set[str]:
+        """Return the paths of a run's artifacts in a folder."""
+        return {file.path for file in self.client.list_artifacts(run_id, folder)}
+
     def table(self, run: Run) -> pd.DataFrame:
         """Return a run's episodes from its parquet artifacts."""
         folder = Path(self.client.download_artifacts(run.info.run_id, "episodes"))

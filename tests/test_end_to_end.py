@@ -272,24 +272,23 @@ class TestRecords:
 
     def test_search_keeps_its_results(self, search: EndedSearch) -> None:
         parent = search.parent.info.run_id
-        kept = {file.path for file in search.client.list_artifacts(parent)}
+        kept = search.artifacts(parent)
         assert {"leaderboard.csv", "best.yaml", "plots", "spec.yaml"} <= kept
-        for plot in search.client.list_artifacts(parent, "plots"):
-            text = Path(search.client.download_artifacts(parent, plot.path)).read_text()
+        plots = search.artifacts(parent, "plots")
+        for plot in plots:
+            text = Path(search.client.download_artifacts(parent, plot)).read_text()
             assert "<html>" in text
             assert "Plotly.newPlot" in text
-        plots = {file.path for file in search.client.list_artifacts(parent, "plots")}
         assert {"plots/optimization_history.html", "plots/adaptation_curves.html"} <= plots
 
     def test_best_trials_have_pictures_of_their_predictions(self, search: EndedSearch) -> None:
-        path = search.client.download_artifacts(search.parent.info.run_id, "leaderboard.csv")
-        best = pd.read_csv(path)["run_id"]
+        best = [row["run_id"] for row in search.board()]
         confirmed = {
             run.data.tags["metasweep.of_run"] for run in search.of("confirmation").values()
         }
         for run_id in search.of("trial"):
-            kept = {file.path for file in search.client.list_artifacts(run_id, "pictures")}
             wanted = {f"pictures/episode-{index}.png" for index in range(2)}
+            kept = search.artifacts(run_id, "pictures")
             assert kept == (wanted if run_id in confirmed else set())
         file = search.client.download_artifacts(best[0], "pictures/episode-0.png")
         with Image.open(file) as picture:
