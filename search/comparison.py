@@ -11,6 +11,9 @@ from search.errors import FailedError, UserError
 from search.records import Interval, interval
 
 LOWER_IS_BETTER = "query_loss"
+COUNTS = ("query_intersection", "query_union")
+"""What only adds up to a metric: of pixels neither more nor fewer are better."""
+
 LEAST_CHARACTERS = 4
 """Of the beginning of a run id."""
 

@@ -71,22 +71,21 @@ def draw_predictions(
     task, examples as text.
     """
     if kind == "translation":
-        return _draw_translations(episode, title, predictions, class_names, sentences)
-    draw = _drawer(episode, kind)
-    if draw is None:
-        return None
-    if kind == "segmentation":
-        names = [class_name(episode, class_names)]
+        figure = _draw_translations(episode, predictions, class_names, sentences)
+    elif kind == "segmentation":
+        figure = _draw_masks(episode, predictions, class_name(episode, class_names))
+    elif kind == "regression":
+        figure = _draw_curves(episode, predictions)
     else:
-        names = label_names(episode, class_names)
-    figure = draw(episode, predictions, names)
-    figure.suptitle(title, fontsize=10)
+        draw = _draw_images if holds_images(episode) else _draw_points
+        figure = draw(episode, predictions, label_names(episode, class_names))
+    if figure is not None:
+        figure.suptitle(title, fontsize=10)
     return figure
 
 
 def _draw_translations(
     episode: Episodes,
-    title: str,
     predictions: Sequence[Prediction],
     class_names: Sequence[str],
     sentences: Callable[[Examples], list[list[tuple[str, str]]]] | None,
@@ -94,20 +93,7 @@ def _draw_translations(
     made = [(each.title, each.texts) for each in predictions if each.texts is not None]
     if sentences is None or not made:
         return None
-    figure = draw_translations(sentences(episode.query)[0], made, class_name(episode, class_names))
-    figure.suptitle(title, fontsize=10)
-    return figure
-
-
-Drawer = Callable[["Episodes", Sequence[Prediction], Sequence[str]], Figure]
-
-
-def _drawer(episode: Episodes, kind: Kind) -> Drawer | None:
-    if kind == "segmentation":
-        return _draw_masks
-    if kind == "classification":
-        return _draw_images if holds_images(episode) else _draw_points
-    return _draw_curves if kind == "regression" else None
+    return draw_translations(sentences(episode.query)[0], made, class_name(episode, class_names))
 
 
 def _draw_images(
@@ -158,9 +144,7 @@ def _framed(image: np.ndarray, color: Sequence[float] = (1.0, 1.0, 1.0)) -> np.n
     return whole
 
 
-def _draw_masks(
-    episode: Episodes, predictions: Sequence[Prediction], labels: Sequence[str]
-) -> Figure:
+def _draw_masks(episode: Episodes, predictions: Sequence[Prediction], name: str) -> Figure:
     """Draw support and query with their masks, and below these the predicted ones."""
     shown = slice(0, QUERIES_SHOWN)
     support, query = episode.support, episode.query
@@ -172,7 +156,7 @@ def _draw_masks(
         marked = foreground(prediction.outputs[0, shown]).long()
         grids.append(masked_rows(query.inputs[0, shown], marked)[1:])
         titles.append(prediction.title)
-    rows = [["image", labels[0]], ["image", labels[0]], *[["predicted"] for _ in predictions]]
+    rows = [["image", name], ["image", name], *[["predicted"] for _ in predictions]]
     heights = [len(grid) for grid in grids]
     columns = max(len(row) for grid in grids for row in grid)
     figure = Figure(
@@ -217,9 +201,7 @@ def _scatter(
             )
 
 
-def _draw_curves(
-    episode: Episodes, predictions: Sequence[Prediction], labels: Sequence[str]
-) -> Figure:
+def _draw_curves(episode: Episodes, predictions: Sequence[Prediction]) -> Figure:
     """Draw each dimension of the target over the input, or over the truth where inputs are many."""
     dimensions = min(episode.support.targets.shape[-1], 4)
     figure = Figure(figsize=(6.0, 3.0 * dimensions + 0.5), layout="constrained", dpi=150)

@@ -282,17 +282,16 @@ class TestRecords:
         assert {"plots/optimization_history.html", "plots/adaptation_curves.html"} <= plots
 
     def test_best_trials_have_pictures_of_their_predictions(self, search: EndedSearch) -> None:
-        best = [row["run_id"] for row in search.board()]
+        best = search.board()[0]["run_id"]
         confirmed = {
             run.data.tags["metasweep.of_run"] for run in search.of("confirmation").values()
         }
+        drawn = {f"pictures/episode-{index}.png" for index in range(2)}
         for run_id in search.of("trial"):
-            wanted = {f"pictures/episode-{index}.png" for index in range(2)}
             kept = search.artifacts(run_id, "pictures")
-            assert kept == (wanted if run_id in confirmed else set())
-        file = search.client.download_artifacts(best[0], "pictures/episode-0.png")
-        with Image.open(file) as picture:
-            assert picture.format == "PNG"
+            assert kept == (drawn if run_id in confirmed else set())
+        picture = Path(search.client.download_artifacts(best, "pictures/episode-0.png"))
+        assert Image.open(picture).format == "PNG"
 
 
 class TestDivergence:

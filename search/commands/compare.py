@@ -33,7 +33,7 @@ def compare(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Compare two finished trials, episode by episode, with a 95 % interval."""
-    from search.comparison import chosen, compared
+    from search.comparison import COUNTS, chosen, compared
     from search.leaderboard import split_name, standing
     from search.tracking_reader import Reader
 
@@ -42,7 +42,7 @@ def compare(
     board = standing(frame, name).ranked
     rows = [chosen(board, trial) for trial in (first, second)]
     one, other = (str(row["run_id"]) for row in rows)
-    theirs = set(reader.test_metrics(other))
+    theirs = set(reader.test_metrics(other)) - set(COUNTS)
     metrics = [metric for metric in reader.test_metrics(one) if metric in theirs]
     # What trials are ranked by stands first.
     metrics.sort(key=lambda metric: metric != rows[0]["metric"])
