@@ -283,15 +283,15 @@ class TestRecords:
 
     def test_best_trials_have_pictures_of_their_predictions(self, search: EndedSearch) -> None:
         best = search.board()[0]["run_id"]
-        confirmed = {
-            run.data.tags["metasweep.of_run"] for run in search.of("confirmation").values()
-        }
+        runs = search.of("confirmation").values()
+        confirmed = {run.data.tags["metasweep.of_run"] for run in runs}
         drawn = {f"pictures/episode-{index}.png" for index in range(2)}
         for run_id in search.of("trial"):
             kept = search.artifacts(run_id, "pictures")
             assert kept == (drawn if run_id in confirmed else set())
         picture = Path(search.client.download_artifacts(best, "pictures/episode-0.png"))
-        assert Image.open(picture).format == "PNG"
+        with Image.open(picture) as image:
+            assert image.format == "PNG"
 
 
 class TestDivergence:
