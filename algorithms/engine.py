@@ -1,27 +1,32 @@
 """How a batch of episodes is run: the one place that chooses a formulation.
 
 Every algorithm takes any number of episodes at once, along an explicit axis. What is left to choose
-is how many, and whether a compiled program runs them. A small network is bound by overhead and
-wants all of them, compiled where the budget repays it; convolutions on a CPU are bound by their
-kernels and want few, which also holds the memory of second-order gradients down (`fitted`). So does
-a transformer over sentences: its products are large, and its shapes follow the sentences, so that a
-compiled program would hardly meet the same ones twice.
+is how many, whether a compiled program or a captured graph runs them, and how exactly.
+
+On a CPU a small network is bound by overhead and wants all of them, compiled where the budget
+repays it; convolutions are bound by their kernels and want few, which also holds the memory of
+second-order gradients down (`fitted`). So does a transformer over sentences: its products are
+large, and its shapes follow the sentences, so that a compiled program would hardly meet the same
+ones twice. On a GPU starting the kernels takes longer than most of them run: all but sentences is
+captured and replayed, and convolutions round as far as the meta-gradient allows (`exact_enough`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from algorithms.algorithm import Algorithm, Diagnostics, Hyper
+from algorithms.cuda_graphs import CudaGraphs
 from algorithms.memory import bytes_held
+from algorithms.precision import Precision, computing_in
 from algorithms.programs import Programs
-from algorithms.replicas import direct, in_groups
+from algorithms.replicas import Results, direct, in_groups
 from episodes.episode import Episodes
 from networks.network import Params
 
@@ -30,6 +35,11 @@ MEGABYTES_ON_CPU = 32
 CONVOLUTIONS_ON_GPU = 32
 VECTORS = 1024
 TOGETHER = 256
+
+CAPTURED_FROM = 50
+"""Meta-batches that repay the capture of a graph, which takes as long as some of them."""
+MOST_ERROR = 1e-2
+"""Relative error of a meta-gradient that rounded products may cause."""
 
 COMPILE_SECONDS = 15.0
 SAVED_SECONDS = 5e-4
@@ -43,15 +53,19 @@ class Formulation:
 
     chunk: episodes that run as one batch.
     compiled: whether whole chunks run as a compiled program; smaller rests never do.
+    captured: whether they run as a CUDA graph; the same holds.
     memory_mb: what a chunk may hold for its derivatives, in MB; None for any amount. See `fitted`.
     together: episodes of several replicas that run as one batch; fewer than two replicas' run each
         by itself.
+    precision: of products in training, on a GPU. Whatever it is, judging is done in "float32".
     """
 
     chunk: int
     compiled: bool = False
     together: int = 1
     memory_mb: int | None = None
+    captured: bool = False
+    precision: Precision = "float32"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the formulation as JSON values."""
@@ -73,15 +87,25 @@ def choose(
 ) -> Formulation:
     """Choose a formulation. `python -m benchmarks.engine` measures what this rests on.
 
-    batches: meta-batches that will be run; None where that is not known, then nothing is compiled.
+    batches: meta-batches that will be run; None where that is not known, then nothing is compiled
+        or captured.
     memory_mb: what a chunk may hold for its derivatives.
     symbols: whether inputs are sentences; otherwise those with one axis are vectors.
     """
-    if len(input_shape) == 1 and not symbols:
+    vectors = len(input_shape) == 1 and not symbols
+    if device.type != "cpu":
+        captured = (
+            device.type == "cuda"
+            and not symbols
+            and batches is not None
+            and batches >= CAPTURED_FROM
+        )
+        size = VECTORS if vectors else CONVOLUTIONS_ON_GPU
+        precision: Precision = "float32" if vectors or device.type != "cuda" else "tf32"
+        return Formulation(size, False, size, memory_mb, captured, precision)
+    if vectors:
         repaid = batches is not None and batches * SAVED_SECONDS > COMPILE_SECONDS
         return Formulation(VECTORS, repaid, 1 if repaid else TOGETHER, memory_mb)
-    if device.type != "cpu":
-        return Formulation(CONVOLUTIONS_ON_GPU, memory_mb=memory_mb)
     # More at once is no faster: a large convolution alone keeps a core busy.
     return Formulation(
         CONVOLUTIONS_ON_CPU, memory_mb=min(memory_mb or MEGABYTES_ON_CPU, MEGABYTES_ON_CPU)
@@ -109,6 +133,61 @@ def fitted(
     return replace(formulation, chunk=max(1, min(formulation.chunk, room)))
 
 
+def exact_enough(
+    formulation: Formulation,
+    algorithm: Algorithm,
+    meta: Params,
+    state: Params,
+    hyper: Hyper,
+    episodes: Episodes,
+    keys: Tensor,
+) -> Formulation:
+    """Return the formulation with a precision that leaves the meta-gradient as it is.
+
+    That is where it moves the meta-gradient of these episodes, a meta-batch, by no more than
+    MOST_ERROR of its length; else, or where that is no number, products are exact.
+    """
+    if formulation.precision == "float32":
+        return formulation
+    here = (meta, state, hyper, episodes, keys)
+    exact, rounded = (
+        meta_gradients(algorithm, replace(formulation, captured=False, precision=each), *here)[0]
+        for each in ("float32", formulation.precision)
+    )
+    error = sum(float((rounded[name] - value).square().sum()) for name, value in exact.items())
+    length = sum(float(value.square().sum()) for value in exact.values())
+    if error <= MOST_ERROR**2 * length:
+        return formulation
+    return replace(formulation, precision="float32")
+
+
+class Prepared(Protocol):
+    """What runs whole chunks faster: `Programs`, or `CudaGraphs`."""
+
+    def run(
+        self,
+        algorithm: Algorithm,
+        meta: Params,
+        state: Params,
+        hyper: Hyper,
+        episodes: Episodes,
+        keys: Tensor,
+        replicas: int | None = None,
+    ) -> Results:
+        """Return what `algorithms.replicas.direct` returns. Raises PreparationError."""
+        ...
+
+
+def prepared(formulation: Formulation, identity: str) -> Prepared | None:
+    """Return what a formulation needs to run, empty; None where that is nothing.
+
+    identity: JSON text that tells this algorithm, network and problem from every other.
+    """
+    if formulation.captured:
+        return CudaGraphs()
+    return Programs(identity) if formulation.compiled else None
+
+
 def chunks(episodes: Episodes, size: int) -> Iterator[Episodes]:
     """Cut a batch into batches of at most `size` episodes, in order."""
     for first in range(0, len(episodes), size):
@@ -123,7 +202,7 @@ def meta_gradients(
     hyper: Hyper,
     episodes: Episodes,
     keys: Tensor,
-    programs: Programs | None = None,
+    ready: Prepared | None = None,
     replicas: int | None = None,
 ) -> tuple[Params, Params, Diagnostics]:
     """Return the algorithm's meta-gradients over all episodes, computed chunk by chunk.
@@ -131,38 +210,67 @@ def meta_gradients(
     The mean of the chunks' gradients, weighted by their sizes, is the gradient of the whole; so is
     the state, since each chunk starts from the same one and moves it by a mean over its episodes.
     An algorithm that is not separable runs in one piece.
-    programs: where compiled programs are kept; needed where the formulation is compiled.
+    ready: what `prepared` returned, used for whole chunks; without it nothing is compiled or
+        captured.
     replicas: None, or how many configurations are stacked; see `algorithms.replicas.direct`. Few
         episodes of several run as one batch, which costs little more than those of one.
     """
-    if replicas is not None:
+    each = len(episodes) // (replicas or 1)
+    expected = int(hyper.get("meta_batch_size", each))
+
+    def at_once(
+        meta: Params, state: Params, hyper: Hyper, part: Episodes, own: Tensor, count: int | None
+    ) -> Results:
+        """Run one chunk, or `count` replicas, prepared if it is of a size that comes often."""
+        size = len(part) // (count or 1)
+        often = expected if count else _even(expected, formulation.chunk, algorithm)
+        if ready is not None and size == often:
+            return ready.run(algorithm, meta, state, hyper, part, own, count)
+        return direct(algorithm, meta, state, hyper, part, own, count)
+
+    def alone(
+        meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor
+    ) -> Results:
+        return meta_gradients(algorithm, formulation, meta, state, hyper, episodes, keys, ready)
+
+    with computing_in(formulation.precision, episodes.index.device):
+        if replicas is None:
+            size = _even(len(episodes), formulation.chunk, algorithm)
+            return _in_chunks(
+                partial(at_once, count=None), size, meta, state, hyper, episodes, keys
+            )
         return in_groups(
-            partial(meta_gradients, algorithm, formulation, programs=programs),
-            algorithm,
+            at_once,
+            alone,
             formulation.together if algorithm.separable else 1,
-            meta,
-            state,
-            hyper,
-            episodes,
-            keys,
+            (meta, state, hyper, episodes, keys),
             replicas,
         )
-    size = formulation.chunk if algorithm.separable else len(episodes)
-    usual = min(size, int(hyper.get("meta_batch_size", len(episodes))))
 
-    def run(part: Episodes, own: Tensor) -> tuple[Params, Params, Diagnostics]:
-        whole = len(part) == usual
-        if formulation.compiled and programs is not None and whole:
-            return programs.run(algorithm, meta, state, hyper, part, own)
-        return direct(algorithm, meta, state, hyper, part, own)
 
+def _even(episodes: int, chunk: int, algorithm: Algorithm) -> int:
+    """Return the size of as few chunks as need be, so that they are of one size if possible."""
+    if not algorithm.separable or episodes <= chunk:
+        return episodes
+    return -(-episodes // -(-episodes // chunk))
+
+
+def _in_chunks(
+    run: Callable[[Params, Params, Hyper, Episodes, Tensor], Results],
+    size: int,
+    meta: Params,
+    state: Params,
+    hyper: Hyper,
+    episodes: Episodes,
+    keys: Tensor,
+) -> Results:
     if len(episodes) <= size:
-        return run(episodes, keys)
+        return run(meta, state, hyper, episodes, keys)
     gradients: Params = {}
     after: Params = {}
     parts: list[Diagnostics] = []
     for chunk, own in zip(chunks(episodes, size), keys.split(size), strict=True):
-        part_gradients, part_state, diagnostics = run(chunk, own)
+        part_gradients, part_state, diagnostics = run(meta, state, hyper, chunk, own)
         weight = len(chunk) / len(episodes)
         _add(gradients, part_gradients, weight)
         _add(after, part_state, weight)

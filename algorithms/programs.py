@@ -23,19 +23,17 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from algorithms.algorithm import Algorithm, Diagnostics, Hyper
+from algorithms.algorithm import Algorithm, Hyper
+from algorithms.arguments import Arguments
+from algorithms.errors import PreparationError
 from algorithms.graph_passes import simplified
-from algorithms.replicas import direct
-from episodes.episode import Episodes, Examples
+from algorithms.replicas import Results
+from episodes.episode import Episodes
 from networks.network import Params
 
 FOLDER = "METASWEEP_PROGRAMS"
 PACKAGE, RESULTS = "program.pt2", "results.json"
 SOURCES = ("algorithms", "networks", "episodes")
-OF_TRAINING = ("meta_batch_size", "inner_steps_evaluation")
-"""Counts that no meta-gradient depends on."""
-
-Results = tuple[Params, Params, Diagnostics]
 Compiled = Callable[..., list[Tensor]]
 
 
@@ -49,7 +47,7 @@ def can_compile() -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name)
 
 
-class CompileError(RuntimeError):
+class CompileError(PreparationError):
     """A program could not be compiled; the message says why."""
 
 
@@ -85,7 +83,7 @@ class Programs:
 
         Raises CompileError where compilation fails.
         """
-        arguments = _Arguments(meta, state, hyper, episodes, keys)
+        arguments = Arguments(meta, state, hyper, episodes, keys)
         key = self._key(arguments, replicas)
         if key not in self._loaded:
             try:
@@ -100,7 +98,7 @@ class Programs:
         return gradients, after, diagnostics
 
     def _load(
-        self, key: str, algorithm: Algorithm, arguments: _Arguments, replicas: int | None
+        self, key: str, algorithm: Algorithm, arguments: Arguments, replicas: int | None
     ) -> tuple[Compiled, list[list[str]]]:
         folder = self._folder / key
         if not (folder / PACKAGE).exists():
@@ -118,14 +116,14 @@ class Programs:
         names = json.loads((folder / RESULTS).read_text())
         return torch._inductor.aoti_load_package(str(folder / PACKAGE)), names
 
-    def _key(self, arguments: _Arguments, replicas: int | None) -> str:
+    def _key(self, arguments: Arguments, replicas: int | None) -> str:
         """Return the digest of all that a program depends on, remembered by what may vary."""
         quick = (arguments.quick_signature(), replicas)
         if quick not in self._keys:
             self._keys[quick] = self._digest(arguments, replicas)
         return self._keys[quick]
 
-    def _digest(self, arguments: _Arguments, replicas: int | None) -> str:
+    def _digest(self, arguments: Arguments, replicas: int | None) -> str:
         made_for = [self._identity, arguments.signature(), replicas, torch.get_num_threads()]
         text = json.dumps([*made_for, environment()])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -148,64 +146,6 @@ def environment() -> list[str]:
     ]
 
 
-class _Arguments:
-    """The arguments of a meta-gradient as a flat list of tensors, and back."""
-
-    def __init__(self, meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor):
-        self._dictionaries: list[Params] = [
-            meta,
-            state,
-            {name: value for name, value in hyper.items() if isinstance(value, Tensor)},
-        ]
-        self._counts = {
-            name: int(value)
-            for name, value in hyper.items()
-            if not isinstance(value, Tensor) and name not in OF_TRAINING
-        }
-        support, query = episodes.support, episodes.query
-        self._rest = [
-            support.inputs,
-            support.targets,
-            query.inputs,
-            query.targets,
-            episodes.classes,
-            episodes.index,
-            keys,
-        ]
-
-    def tensors(self) -> list[Tensor]:
-        """Return all tensors, in a fixed order."""
-        flat = [each[name] for each in self._dictionaries for name in each]
-        return [*flat, *self._rest]
-
-    def quick_signature(self) -> tuple[Any, ...]:
-        """Return what tells apart the batches of one algorithm on one problem."""
-        shapes = tuple(value.shape for value in self._rest)
-        kinds = tuple((each.dtype, each.device.type) for each in self._rest)
-        counts = tuple(self._counts.items())
-        numbers = tuple((name, value.shape) for name, value in self._dictionaries[2].items())
-        first = tuple((value.shape, value.dtype) for value in self._dictionaries[0].values())
-        return shapes, kinds, counts, numbers, first
-
-    def signature(self) -> list[Any]:
-        """Return names, shapes, types and counts: what a program is made for."""
-        return [
-            [list(each) for each in self._dictionaries],
-            [[list(t.shape), str(t.dtype), t.device.type] for t in self.tensors()],
-            sorted(self._counts.items()),
-        ]
-
-    def call(
-        self, algorithm: Algorithm, tensors: tuple[Tensor, ...], replicas: int | None
-    ) -> Results:
-        """Compute a meta-gradient of other tensors in the same order."""
-        values = iter(tensors)
-        meta, state, numbers = ({name: next(values) for name in d} for d in self._dictionaries)
-        sx, sy, qx, qy, classes, index, keys = values
-        episodes = Episodes(Examples(sx, sy), Examples(qx, qy), classes, index)
-        return direct(algorithm, meta, state, {**numbers, **self._counts}, episodes, keys, replicas)
-
-
 class _Graph(torch.nn.Module):
     """A traced graph as a module, which is what `torch.export` takes."""
 
@@ -219,7 +159,7 @@ class _Graph(torch.nn.Module):
 
 
 def traced(
-    algorithm: Algorithm, arguments: _Arguments, replicas: int | None
+    algorithm: Algorithm, arguments: Arguments, replicas: int | None
 ) -> tuple[torch.fx.GraphModule, list[list[str]]]:
     """Return the graph of a meta-gradient, and the names of its results in order."""
     names: list[list[str]] = []
@@ -233,7 +173,7 @@ def traced(
 
 
 def _compile(
-    folder: Path, algorithm: Algorithm, arguments: _Arguments, replicas: int | None
+    folder: Path, algorithm: Algorithm, arguments: Arguments, replicas: int | None
 ) -> list[list[str]]:
     graph, names = traced(algorithm, arguments, replicas)
     with torch.no_grad():

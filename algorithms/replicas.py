@@ -54,21 +54,19 @@ def direct(
 
 
 def in_groups(
-    alone: Callable[..., Results],
-    algorithm: Algorithm,
+    several: Callable[[Params, Params, Hyper, Episodes, Tensor, int], Results],
+    alone: Callable[[Params, Params, Hyper, Episodes, Tensor], Results],
     together: int,
-    meta: Params,
-    state: Params,
-    hyper: Hyper,
-    episodes: Episodes,
-    keys: Tensor,
+    stack: tuple[Params, Params, Hyper, Episodes, Tensor],
     replicas: int,
 ) -> Results:
     """Return what `direct` does, several replicas at once where their episodes are few.
 
-    alone: (meta, state, hyper, episodes, keys) -> the meta-gradients of one replica.
+    several: (meta, state, hyper, episodes, keys, replicas) -> the meta-gradients of a stack.
+    alone: (meta, state, hyper, episodes, keys) -> those of one replica, which is not stacked.
     together: episodes that may run as one batch.
     """
+    meta, state, hyper, episodes, keys = stack
     each = len(episodes) // replicas
     size = max(1, min(replicas, together // each))
     parts: list[Results] = []
@@ -84,7 +82,7 @@ def in_groups(
         states = {name: value[group] for name, value in state.items()}
         count = group.stop - group.start
         if count > 1:
-            parts.append(direct(algorithm, metas, states, own, some, their, count))
+            parts.append(several(metas, states, own, some, their, count))
         else:
             single = alone(_first(metas), _first(states), _first(own), some, their)
             gradients, after, diagnostics = single

@@ -1,11 +1,12 @@
 """Which formulation is fastest? Run with `python -m benchmarks.engine [--device cuda]`.
 
 Meta-gradients of second-order MAML with one inner step are computed for one batch of episodes in
-chunks of several sizes, and of the sinusoids as a compiled program too, taking turns so that a
-change of the machine's clock rate or load meets all of them. Printed are medians, as tasks per
-second and as ratios to the plain loop over episodes (chunks of 1). `algorithms.engine.choose` and
-`fitted` rest on these numbers; their choice is marked. `--allocator default` leaves glibc's
-allocator as it is, where a trial keeps freed memory (`algorithms.allocator`).
+chunks of several sizes, and of the sinusoids as a compiled program too, on a GPU as CUDA graphs in
+either precision, taking turns so that a change of the machine's clock rate or load meets all of
+them. Printed are medians, as tasks per second and as ratios to the plain loop over episodes (chunks
+of 1). `algorithms.engine.choose`, `fitted` and `exact_enough` rest on these numbers; their choice
+is marked. `--allocator default` leaves glibc's allocator as it is, where a trial keeps freed memory
+(`algorithms.allocator`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,19 @@ import torch
 
 from algorithms import Algorithm, Hyper, Objective, make
 from algorithms.allocator import keep_freed_memory
-from algorithms.engine import Formulation, choose, fitted, meta_gradients
+from algorithms.engine import (
+    CAPTURED_FROM,
+    Formulation,
+    choose,
+    exact_enough,
+    fitted,
+    meta_gradients,
+    prepared,
+)
 from algorithms.parts import noise
 from algorithms.parts.losses import CLASSIFICATION, REGRESSION
-from algorithms.programs import Programs, can_compile
+from algorithms.precision import PRECISIONS
+from algorithms.programs import can_compile
 from episodes.episode import Episodes, Examples
 from networks import Network, build
 
@@ -60,18 +70,29 @@ def sinusoid_mlp(device: torch.device) -> Workload:
         Objective(REGRESSION),
         episodes.to(device),
         0.01,
-        (*(Formulation(size) for size in (1, 2, 4, 8, count)), Formulation(count, compiled=True)),
+        (
+            *(Formulation(size) for size in (1, 2, 4, 8, count)),
+            Formulation(count, captured=True)
+            if device.type == "cuda"
+            else Formulation(count, compiled=True),
+        ),
     )
 
 
 def omniglot_conv4(device: torch.device) -> Workload:
     """64 filters on 28 x 28 pixels, 5-way 1-shot with 5 queries a class; 16 episodes, GPU 64."""
-    count, shape = 64 if device.type == "cuda" else 16, (1, 28, 28)
+    on_gpu = device.type == "cuda"
+    count, shape = 64 if on_gpu else 16, (1, 28, 28)
 
     def examples(shots: int) -> Examples:
         labels = torch.arange(WAYS).repeat(shots).expand(count, -1)
         return Examples(torch.rand(count, WAYS * shots, *shape), labels)
 
+    captured = (
+        Formulation(size, captured=True, precision=precision)
+        for size in (8, 16, 32, 64)
+        for precision in PRECISIONS
+    )
     classes = torch.arange(WAYS).expand(count, -1)
     episodes = Episodes(examples(1), examples(5), classes, torch.arange(count))
     return Workload(
@@ -80,7 +101,7 @@ def omniglot_conv4(device: torch.device) -> Workload:
         Objective(CLASSIFICATION, ways=WAYS, train_classes=WAYS),
         episodes.to(device),
         0.4,
-        tuple(Formulation(size) for size in (1, 2, 4, 8, *((32,) if count > 32 else ()), count)),
+        (*(Formulation(size) for size in (1, 2, 4, 8, count)), *(captured if on_gpu else ())),
     )
 
 
@@ -95,7 +116,7 @@ class Learner:
         meta, self.state = self.algorithm.init(self.hyper, torch.Generator().manual_seed(0))
         self.meta = {name: value.to(device) for name, value in meta.items()}
         self.keys = noise.keys_of(0, workload.episodes.index)
-        self.programs = Programs("benchmarks/engine")
+        self.ready = {each: prepared(each, "benchmarks/engine") for each in workload.formulations}
 
     def run(self, formulation: Formulation) -> None:
         """Compute one batch."""
@@ -107,15 +128,19 @@ class Learner:
             self.hyper,
             self.workload.episodes,
             self.keys,
-            self.programs,
+            self.ready[formulation],
         )
 
-    def chosen(self, device: torch.device) -> int:
-        """Return the chunk that a trial would use."""
+    def chosen(self, device: torch.device) -> Formulation:
+        """Return what a trial would use, uncompiled; captured on a GPU."""
         episodes = self.workload.episodes
-        wanted = choose(episodes.support.inputs.shape[2:], device)
-        one = (self.meta, self.state, self.hyper, episodes[:1], self.keys[:1])
-        return min(fitted(wanted, self.algorithm, *one).chunk, len(episodes))
+        batches = CAPTURED_FROM if device.type == "cuda" else None
+        wanted = choose(episodes.support.inputs.shape[2:], device, batches)
+        learner = (self.algorithm, self.meta, self.state, self.hyper)
+        found = fitted(wanted, *learner, episodes[:1], self.keys[:1])
+        found = exact_enough(found, *learner, episodes, self.keys)
+        chunk = min(found.chunk, len(episodes))
+        return Formulation(chunk, captured=found.captured, precision=found.precision)
 
 
 def seconds_by_formulation(
@@ -134,6 +159,15 @@ def seconds_by_formulation(
             elif formulation.compiled:
                 print(f"compiled, or loaded from disk, in {seconds:.1f} s")
     return {each: statistics.median(found) for each, found in times.items()}
+
+
+def title(formulation: Formulation) -> str:
+    """Say how a batch is run: "32, captured, tf32"."""
+    words = [str(formulation.chunk)]
+    words += [word for word in ("compiled", "captured") if getattr(formulation, word)]
+    if formulation.precision != "float32":
+        words.append(formulation.precision)
+    return ", ".join(words)
 
 
 def timed(call: Callable[[], None], device: torch.device) -> float:
@@ -167,12 +201,12 @@ def main() -> None:
         learner = Learner(workload, device)
         print(f"\n{workload.name}, {len(workload.episodes)} episodes a batch")
         seconds = seconds_by_formulation(learner, device, arguments.repeats)
-        print(f"{'chunk':>16}{'tasks/s':>12}{'ratio':>8}")
+        print(f"{'chunk':>24}{'tasks/s':>12}{'ratio':>8}")
         chosen, loop = learner.chosen(device), seconds[Formulation(1)]
         for formulation, found in seconds.items():
-            what = f"{formulation.chunk}, compiled" if formulation.compiled else formulation.chunk
-            mark = "  <- chosen" if formulation == Formulation(chosen) else ""
-            print(f"{what:>16}{len(workload.episodes) / found:>12.1f}{loop / found:>8.2f}{mark}")
+            mark = "  <- chosen" if formulation == chosen else ""
+            rate, ratio = len(workload.episodes) / found, loop / found
+            print(f"{title(formulation):>24}{rate:>12.1f}{ratio:>8.2f}{mark}")
 
 
 if __name__ == "__main__":

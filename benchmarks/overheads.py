@@ -29,7 +29,7 @@ from algorithms import ALGORITHMS, Objective, engine
 from algorithms.algorithm import Diagnostics
 from algorithms.allocator import keep_freed_memory
 from algorithms.parts.losses import REGRESSION
-from algorithms.programs import Programs, can_compile
+from algorithms.programs import can_compile
 from benchmarks import process, report
 from episodes.episode import Episodes
 from episodes.sinusoid import Sinusoid
@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 class Training:
     """Second-order MAML on the sinusoids, batch after batch."""
 
-    def __init__(self, device: torch.device, *, compiled: bool):
+    def __init__(self, device: torch.device, **how: bool):
         network = networks.build("mlp", (1,), 1, {})
         self._algorithm = ALGORITHMS["maml"].make(network, Objective(REGRESSION))
         self._hyper = {"inner_lr": torch.tensor(0.01, device=device), "inner_steps": 1}
@@ -59,8 +59,8 @@ class Training:
         self._meta = {name: value.to(device) for name, value in meta.items()}
         self._outer = OuterLoop(self._meta, OUTER)
         chosen = engine.choose((1,), device)
-        self._formulation = replace(chosen, compiled=compiled)
-        self._programs = Programs("benchmarks/overheads") if compiled else None
+        self._formulation = replace(chosen, **how)
+        self._ready = engine.prepared(self._formulation, "benchmarks/overheads")
         self._device = device
 
     def step(self, episodes: Episodes) -> Diagnostics:
@@ -74,7 +74,7 @@ class Training:
             self._hyper,
             moved,
             moved.index,
-            self._programs,
+            self._ready,
         )
         self._outer.step(gradients, 0.0)
         return diagnostics
@@ -118,8 +118,10 @@ def measure(
     """Return a row for each part: microseconds an episode, and shares of training."""
     keep_freed_memory()  # as a trial does when it starts
     stream = EpisodeStream(Sinusoid(10, 10), 0, META_BATCH_SIZE)
-    trainings = {"training, eager": Training(device, compiled=False)}
-    if can_compile():
+    trainings = {"training, eager": Training(device)}
+    if device.type == "cuda":
+        trainings["training, captured"] = Training(device, captured=True)
+    elif can_compile():
         trainings["training, compiled"] = Training(device, compiled=True)
     for training in trainings.values():
         training.steps(sample(stream, 0, 10 * META_BATCH_SIZE))

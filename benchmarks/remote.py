@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -81,7 +82,7 @@ class Remote:
     """A running worker. Use as a context: it ends with it.
 
     module: what the process runs.
-    `ask` raises NotInstalledError, NotOfferedError or ContenderError.
+    `ask` and `answer` raise NotInstalledError, NotOfferedError or ContenderError.
     """
 
     def __init__(self, name: str, settings: Settings, module: str = "benchmarks.worker"):
@@ -98,14 +99,20 @@ class Remote:
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Send a command, wait for the answer and return it."""
+        self.send(do, **arguments)
+        return self.answer()
+
+    def send(self, do: str, **arguments: Any) -> None:
+        """Send a command, whose `answer` is then waited for."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):  # then there is no answer either
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for the answer to what was sent, and return it."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         if not line:
             raise ContenderError(f"ended with status {self._process.wait()}")
         reply = json.loads(line)

@@ -32,6 +32,10 @@ PATHS = (
     "--programs",
 )
 CLOCKS = {"wall": "Time on the wall", "cpu": "Time of the processor, not on the wall"}
+ON_GPU = (
+    " `memory` is that of the GPU. Products are as each library has them by default: torch rounds "
+    "those of convolutions to TF32, JAX all; ours are exact where it does not say tf32."
+)
 AGREES = {"float32": 1e-4, "float64": 1e-8}
 
 
@@ -78,7 +82,9 @@ class Row:
 
     def cells(self) -> list[str]:
         """Return the row as text, in the order of HEADER."""
-        name = self.contender + (f" ({self.doubt})" if self.doubt else "")
+        precision = self.notes.get("precision", "float32")
+        name = self.contender + (f", {precision}" if precision != "float32" else "")
+        name += f" ({self.doubt})" if self.doubt else ""
         if self.failure or not self.rates:
             return [name, self.failure or "not measured", *[""] * (len(HEADER) - 2)]
         above = self.peak - self.baseline if self.device_peak is None else self.device_peak
@@ -205,7 +211,8 @@ def markdown(report: Report) -> str:
         "learn2learn is missing. `memory` is the peak above what was resident after the imports, "
         "`in all` the whole; the first batch includes compilation. `float32` and `float64` are the "
         "relative distance of the meta-gradients to ours: rounding errors move inputs over the "
-        "kinks of rectifiers and max-pooling, so that float64 judges whether it is the same work.",
+        "kinks of rectifiers and max-pooling, so that float64 judges whether it is the same work."
+        + ("" if on_cpu else ON_GPU),
         f"Made by `{command(report.command)}` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}.",
         "\n".join(
             [
@@ -213,7 +220,7 @@ def markdown(report: Report) -> str:
                 f"{report.threads} thread{'s' * (report.threads != 1)} for each contender",
                 f"- Versions: {', '.join(f'{k} {v}' for k, v in versions.items())}",
                 f"- {CLOCKS[report.clock]}{busy(report.rows)}",
-                "- GPU: not measured yet" if on_cpu else f"- GPU: {report.versions.get('device')}",
+                "- GPU: not in this run" if on_cpu else f"- GPU: {report.versions.get('device')}",
             ]
         ),
     ]

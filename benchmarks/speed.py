@@ -53,7 +53,7 @@ from benchmarks.report import Report, Row
 from benchmarks.workloads import Workload, select
 
 DOUBLE_EPISODES = 2
-REFERENCES = ("ours", "ours_compiled", "plain_loop")
+REFERENCES = ("ours", "ours_compiled", "ours_captured", "plain_loop")
 RATIO_TO = ("learn2learn", "plain_loop")
 Clock = Literal["wall", "cpu"]
 
@@ -98,8 +98,10 @@ def compare(
 
         for name in contenders:
             workers[name] = stack.enter_context(Remote(name, settings))
+            workers[name].send("import")
+        for name, worker in list(workers.items()):
             try:
-                met = workers[name].ask("import")
+                met = worker.answer()
                 versions |= {k: v for k, v in met["versions"].items() if k not in versions}
                 versions["device"] = met["device"]
             except (NotInstalledError, ContenderError) as error:
@@ -129,13 +131,17 @@ def compare(
     return list(rows.values()), versions
 
 
-def usual(workload: Workload) -> list[str]:
+def usual(workload: Workload, device: str) -> list[str]:
     """Return who is measured if nobody is named.
 
-    All, but for ours compiled on convolutional networks: that takes minutes, and the engine does
-    not choose it.
+    All, but for what the engine does not choose: on a CPU, compiled convolutional networks, which
+    take minutes, and on a GPU, compiled programs.
     """
-    return [name for name in CONTENDERS if name != "ours_compiled" or not workload.filters]
+    on_cpu = device == "cpu"
+    left_out = {"ours_captured"} if on_cpu else {"ours_compiled"}
+    if workload.filters:
+        left_out.add("ours_compiled")
+    return [name for name in CONTENDERS if name not in left_out]
 
 
 def distances(vectors: dict[str, np.ndarray]) -> dict[str, float]:
@@ -254,7 +260,7 @@ def main() -> None:
         for workload in chosen:
             rows, versions = compare(
                 workload,
-                arguments.contender or usual(workload),
+                arguments.contender or usual(workload, arguments.device),
                 settings,
                 seconds=arguments.seconds,
                 turns=arguments.turns,

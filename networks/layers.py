@@ -2,22 +2,25 @@
 
 A parameter is shared by the T episodes or carries a leading axis T. Shared ones run as one dense
 batch; separate ones as a batched product or a grouped convolution. Feature maps are kept as
-(N, T, C, H, W), examples first: both (N * T, C, H, W) and (N, T * C, H, W) are then views. On a CPU
-they can lie in memory with episodes and channels last, where torch's kernels for pooling and batch
-normalization are several times as fast (`python -m benchmarks.layouts`); (N, T * C, H, W) is a view
-then too, and convolutions stay grouped, whether their weights are shared or not.
+(N, T, C, H, W), examples first: both (N * T, C, H, W) and (N, T * C, H, W) are then views. They can
+lie in memory with episodes and channels last, where torch's kernels for pooling and batch
+normalization are faster (`python -m benchmarks.layouts`), on a GPU those for grouped convolutions
+too; (N, T * C, H, W) is a view then too, and convolutions stay grouped, whether their weights are
+shared or not.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from networks.batch_norm import batch_normalize
+from networks.convolving import Form, convolve
 from networks.network import Params, Statistics
 from networks.pooling import halve_by_maxima
 
@@ -68,7 +71,7 @@ def examples_first(inputs: Tensor, normalization: str) -> Tensor:
     normalization: of the network; "layer" and "group" have no kernels for channels last.
     """
     maps = inputs.transpose(0, 1)
-    if inputs.device.type != "cpu" or normalization not in ("batch", "none"):
+    if normalization not in ("batch", "none"):
         return maps.contiguous()
     flat = maps.flatten(1, 2).contiguous(memory_format=torch.channels_last)
     # Strides by hand: views give an axis of length 1 any stride, and a single channel is laid out
@@ -111,6 +114,7 @@ def convolution(
     """
     if padding is None:
         padding = (weight.shape[-2] // 2, weight.shape[-1] // 2)
+    form = partial(Form, _pair(stride), _pair(padding), _pair(dilation))
     examples, episodes, channels, height, width = maps.shape
     last = channels_last(maps)
     if weight.dim() == 4 and groups == 1 and last:
@@ -118,7 +122,7 @@ def convolution(
     if weight.dim() == 4:
         flat = maps.reshape(examples * episodes, channels, height, width)
         common = bias if bias is not None and bias.dim() == 1 else None
-        out = F.conv2d(flat, weight, common, stride, padding, dilation, groups)
+        out = convolve(flat, weight, common, form(groups))
     else:
         flat = maps.reshape(examples, episodes * channels, height, width)
         kernels = weight.flatten(0, 1)
@@ -128,11 +132,15 @@ def convolution(
             flat = F.pad(flat, blank).contiguous(memory_format=torch.channels_last)
             kernels = F.pad(kernels, blank)
         flat_bias = None if bias is None else bias.expand(episodes, -1).reshape(-1)
-        out = F.conv2d(flat, kernels, flat_bias, stride, padding, dilation, episodes * groups)
+        out = convolve(flat, kernels, flat_bias, form(episodes * groups))
     out = out.view(examples, episodes, -1, out.shape[-2], out.shape[-1])
     if bias is not None and weight.dim() == 4 and bias.dim() == 2:
         return out + bias[..., None, None]
     return out
+
+
+def _pair(value: Pair) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)
 
 
 def max_pool(maps: Tensor) -> Tensor:

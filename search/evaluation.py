@@ -13,6 +13,7 @@ from algorithms.algorithm import Adapted, Algorithm, Hyper
 from algorithms.engine import Formulation, chunks
 from algorithms.parts import noise
 from algorithms.parts.losses import Loss
+from algorithms.precision import computing_in
 from episodes.episode import Episodes, Examples, Measures, Split, TaskDistribution
 from networks.network import Params
 from search.config import Problem
@@ -104,7 +105,7 @@ def _curves(
     scores = np.full_like(losses, np.nan)
     adapted: Adapted | None = None
     taken = 0
-    with torch.no_grad():
+    with torch.no_grad(), computing_in("float32", episodes.index.device):
         for step in measured_steps(learner.steps):
             adapted = algorithm.adapt(
                 learner.meta,
@@ -129,7 +130,7 @@ def _measured(
 ) -> dict[str, np.ndarray]:
     """Return what the distribution itself measures, (T,) by name."""
     predict = functools.partial(learner.algorithm.predict, learner.meta, learner.state, adapted)
-    with torch.no_grad():
+    with torch.no_grad(), computing_in("float32", query.inputs.device):
         found = distribution.measure(predict, query)
     return {name: found[name].double().cpu().numpy() for name in distribution.measures}
 

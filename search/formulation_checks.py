@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from algorithms.precision import Precision
 from search import spec_errors
 from search.config import MOST_EVALUATION_EPISODES
 from search.errors import UserError
@@ -23,6 +24,8 @@ class FormulationFields(BaseModel):
     compiled: bool = False
     together: Together = 1
     memory_mb: int | None = Field(default=None, ge=1, le=10**9)
+    captured: bool = False
+    precision: Precision = "float32"
 
 
 def check_formulation(where: str, value: Mapping[str, Any]) -> None:

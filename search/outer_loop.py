@@ -96,6 +96,5 @@ class OuterLoop:
             if key.startswith(PREFIX):
                 slot, _, name = key.removeprefix(PREFIX).partition("/")
                 value = self.meta[name]
-                # Adam counts its steps on the CPU, wherever the parameters are.
-                device = content.device if slot == "step" else value.device
-                self._optimizer.state[value][slot] = content.to(device, copy=True)
+                # Fused Adam counts its steps where the parameters are.
+                self._optimizer.state[value][slot] = content.to(value.device, copy=True)

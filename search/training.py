@@ -15,9 +15,10 @@ import torch
 from algorithms import Diagnostics, engine
 from algorithms.algorithm import Hyper
 from algorithms.allocator import keep_freed_memory
+from algorithms.errors import PreparationError
 from algorithms.parts import noise
 from algorithms.parts.axis import stacked
-from algorithms.programs import CompileError, Programs, can_compile
+from algorithms.programs import can_compile
 from episodes.episode import Episodes, TaskDistribution, joined, sampling_on
 from networks.network import Params
 from search.building import build, evaluation_steps, hyperparameters, identity
@@ -118,12 +119,12 @@ class _Run:
         self.distribution = sampling_on(distribution, self.device)
         self.hyper = hyperparameters(config, self.device)
         self.algorithm, self.loss = build(config, distribution)
-        self.programs = Programs(identity(config, distribution))
         self.seeds = list(range(config.seed, config.seed + config.seeds))
         self.replicas = config.seeds if config.seeds > 1 else None
         self.meta, self.state = self._initial()
         self.smaller = smaller
         self.formulation = self._made_smaller(self._formulation(resume), resume)
+        self.ready = engine.prepared(self.formulation, identity(config, distribution))
         self.outer = OuterLoop(self.meta, config.hyper, self.replicas)
         batch = int(config.hyper["meta_batch_size"])
         self.streams = [EpisodeStream(self.distribution, seed, batch) for seed in self.seeds]
@@ -161,11 +162,19 @@ class _Run:
         if wanted.compiled and not can_compile():
             log.warning("no C++ compiler is found: %s runs uncompiled", self.config.algorithm)
             wanted = replace(wanted, compiled=False)
-        episode = self.distribution.sample("train", self.config.seed, range(1)).to(self.device)
         meta, state = self._own(self.meta, 0), self._own(self.state, 0)
-        return engine.fitted(
-            wanted, self.algorithm, meta, state, self.hyper, episode, episode.index
-        )
+        hyper = {**self.hyper, "progress": torch.tensor(0.0, device=self.device)}
+
+        def drawn(count: int) -> Episodes:
+            sample = self.distribution.sample("train", self.config.seed, range(count))
+            return sample.to(self.device)
+
+        one = drawn(1)
+        fitting = engine.fitted(wanted, self.algorithm, meta, state, hyper, one, one.index)
+        if fitting.precision == "float32":
+            return fitting
+        batch = drawn(min(int(self.config.hyper["meta_batch_size"]), self.config.episodes))
+        return engine.exact_enough(fitting, self.algorithm, meta, state, hyper, batch, batch.index)
 
     def _made_smaller(
         self, formulation: engine.Formulation, resume: Snapshot | None
@@ -219,6 +228,7 @@ class _Run:
             self.train_seconds += now - began
             if now - last >= seconds_to_report(self.train_seconds) or self.seen == boundary:
                 last = now
+                self._wait_for_gpu()
                 records = self._take_records()
                 bad = ~np.isfinite(records.loss_after)
                 if bad.any():
@@ -252,6 +262,20 @@ class _Run:
             Trained(episodes.index, episodes.classes, diagnostics, seconds, self.seen)
         )
 
+    def _wait_for_gpu(self) -> None:
+        """Count what the GPU still has to do, and spread all it took over the episodes."""
+        if self.device.type != "cuda":
+            return
+        began = time.perf_counter()
+        torch.cuda.synchronize(self.device)
+        waited = time.perf_counter() - began
+        self.train_seconds += waited
+        counts = [len(batch.index) for batch in self.pending]
+        spent = waited + sum(
+            batch.seconds * count for batch, count in zip(self.pending, counts, strict=True)
+        )
+        self.pending = [replace(batch, seconds=spent / sum(counts)) for batch in self.pending]
+
     def _gradients(
         self, hyper: Hyper, episodes: Episodes, keys: torch.Tensor
     ) -> tuple[Params, Params, Diagnostics]:
@@ -264,12 +288,14 @@ class _Run:
                 hyper,
                 episodes,
                 keys,
-                self.programs,
+                self.ready,
                 self.replicas,
             )
-        except CompileError as error:
-            log.warning("%s runs uncompiled: %s", self.config.algorithm, error)
-            self.formulation = replace(self.formulation, compiled=False)
+        except PreparationError as error:
+            how = "uncompiled" if self.formulation.compiled else "uncaptured"
+            log.warning("%s runs %s: %s", self.config.algorithm, how, error)
+            self.formulation = replace(self.formulation, compiled=False, captured=False)
+            self.ready = None
             return self._gradients(hyper, episodes, keys)
 
     def _judge(self) -> Report:

@@ -14,6 +14,7 @@ CONTENDERS: dict[str, str] = {
     "plain_loop": "plain_loop:build",
     "ours": "ours:eager",
     "ours_compiled": "ours:compiled",
+    "ours_captured": "ours:captured",
     "learn2learn": "with_learn2learn:build",
     "higher": "with_higher:build",
     "torchopt": "with_torchopt:build",
@@ -25,6 +26,7 @@ LABELS = {
     "plain_loop": "plain loop",
     "ours": "ours, eager",
     "ours_compiled": "ours, compiled",
+    "ours_captured": "ours, captured",
     "jax": "JAX, jit and vmap",
 }
 

@@ -1,4 +1,4 @@
-"""metasweep, by way of its engine: as it comes, and compiled."""
+"""metasweep, by way of its engine: as it comes, compiled, and as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import networks
 from algorithms import ALGORITHMS, Objective, engine
 from algorithms.allocator import keep_freed_memory
 from algorithms.parts.losses import CLASSIFICATION, REGRESSION
-from algorithms.programs import Programs
 from benchmarks.contenders import torch_parts
-from benchmarks.contenders.contender import Contender, Options
+from benchmarks.contenders.contender import Contender, NotOfferedError, Options
 from benchmarks.workloads import Workload
 from episodes.episode import Episodes, Examples
 
 
 def eager(workload: Workload, options: Options) -> Contender:
     """Make a workload ready, to run as torch runs it."""
-    return _build(workload, options, compiled=False)
+    return _build(workload, options)
 
 
 def compiled(workload: Workload, options: Options) -> Contender:
@@ -29,7 +28,14 @@ def compiled(workload: Workload, options: Options) -> Contender:
     return _build(workload, options, compiled=True)
 
 
-def _build(workload: Workload, options: Options, *, compiled: bool) -> Contender:
+def captured(workload: Workload, options: Options) -> Contender:
+    """Make a workload ready, to run as one CUDA graph. Raises NotOfferedError without a GPU."""
+    if torch.device(options.device).type != "cuda":
+        raise NotOfferedError("a CUDA graph runs on a GPU")
+    return _build(workload, options, captured=True)
+
+
+def _build(workload: Workload, options: Options, **how: bool) -> Contender:
     settings = {"filters": workload.filters} if workload.filters else {}
     network = networks.build(
         "conv4" if workload.filters else "mlp", workload.input_shape, workload.outputs, settings
@@ -57,20 +63,16 @@ def _build(workload: Workload, options: Options, *, compiled: bool) -> Contender
     # As a trial does when it starts.
     keep_freed_memory()
     formulation = engine.choose(workload.input_shape, torch.device(options.device))
+    learner = (algorithm, meta, state, hyper)
     formulation = engine.fitted(
-        replace(formulation, compiled=compiled),
-        algorithm,
-        meta,
-        state,
-        hyper,
-        episodes[:1],
-        episodes.index[:1],
+        replace(formulation, **how), *learner, episodes[:1], episodes.index[:1]
     )
-    programs = Programs(f"benchmarks/{workload.name}") if compiled else None
+    formulation = engine.exact_enough(formulation, *learner, episodes, episodes.index)
+    ready = engine.prepared(formulation, f"benchmarks/{workload.name}")
 
     def compute() -> Mapping[str, Tensor]:
         gradients, _, _ = engine.meta_gradients(
-            algorithm, formulation, meta, state, hyper, episodes, episodes.index, programs
+            algorithm, formulation, meta, state, hyper, episodes, episodes.index, ready
         )
         return gradients
 

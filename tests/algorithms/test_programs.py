@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from algorithms import ALGORITHMS, make, programs
+from algorithms.arguments import Arguments
 from algorithms.engine import Formulation, meta_gradients
 from algorithms.parts.axis import stacked
 from algorithms.programs import CompileError, Programs, can_compile, traced
@@ -62,7 +63,7 @@ def test_a_traced_graph_is_the_plain_loop(name: str, setting: str, steps: int) -
     on, hyper = SETTINGS[setting](), hyperparameters(inner_steps=steps)
     algorithm = make(name, on.network, on.objective, {})
     meta, state = values_for(algorithm, hyper)
-    arguments = programs._Arguments(meta, state, hyper, on.episodes, keys_of(on.episodes))
+    arguments = Arguments(meta, state, hyper, on.episodes, keys_of(on.episodes))
     graph, names = traced(algorithm, arguments, None)
     with torch.no_grad():
         flat = iter(graph(*arguments.tensors()))
@@ -78,7 +79,7 @@ def test_a_traced_graph_of_replicas_is_that_of_each(name: str, setting: str) -> 
     drawn = [algorithm.init(hyper, torch.Generator().manual_seed(seed)) for seed in (1, 2)]
     meta = {k: v.double() for k, v in stacked([meta for meta, _ in drawn]).items()}
     state = {k: v.double() for k, v in stacked([state for _, state in drawn]).items()}
-    arguments = programs._Arguments(meta, state, hyper, episodes, keys)
+    arguments = Arguments(meta, state, hyper, episodes, keys)
     graph, _ = traced(algorithm, arguments, 2)
     with torch.no_grad():
         found = graph(*arguments.tensors())
@@ -161,7 +162,7 @@ def test_what_a_program_depends_on_is_in_its_key(
         hyper = hyperparameters(inner_steps=steps)
         meta, state = values_for(algorithm, hyper)
         some = on.episodes[:count]
-        arguments = programs._Arguments(meta, state, hyper, some, keys_of(some))
+        arguments = Arguments(meta, state, hyper, some, keys_of(some))
         return Programs(identity, folder)._key(arguments, None)
 
     keys = [key(), key("other"), key(count=3), key(steps=2)]
@@ -197,7 +198,7 @@ def test_a_damaged_program_is_told_as_such(folder: Path) -> None:
     meta, state = values_for(algorithm, hyper)
     keys = keys_of(on.episodes)
     kept = Programs("damaged", folder)
-    arguments = programs._Arguments(meta, state, hyper, on.episodes, keys)
+    arguments = Arguments(meta, state, hyper, on.episodes, keys)
     place = folder / kept._key(arguments, None)
     place.mkdir()
     (place / programs.PACKAGE).write_bytes(b"no program")

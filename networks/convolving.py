@@ -1,0 +1,108 @@
+"""Convolution whose derivatives of every order are convolutions again, each one call of a kernel.
+
+torch differentiates the backward pass of a convolution by one convolution for each group, with a
+kernel as large as the maps: episodes are groups here, so that on a GPU such a second derivative
+takes ten times as long as all else. A convolution is linear in its images and in its weight, and
+so are its two gradients; each derivative of one of the three is another of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+
+
+class Form(NamedTuple):
+    """Numbers of a convolution, as torch takes them."""
+
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    groups: int
+
+
+def convolve(images: Tensor, weight: Tensor, bias: Tensor | None, form: Form) -> Tensor:
+    """Return the convolution of images (N, C, H, W), as `torch.nn.functional.conv2d`."""
+    maps: Tensor = _Convolve.apply(images, weight, bias, form)
+    return maps
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, form: Form
+    ) -> Tensor:
+        ctx.save_for_backward(images, weight)
+        ctx.form = form
+        stride, padding, dilation, groups = form
+        maps: Tensor = aten.convolution(
+            images, weight, bias, stride, padding, dilation, False, [0, 0], groups
+        )
+        return maps
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        images, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            _ByImages.apply(gradient, weight, images.detach(), ctx.form) if wanted[0] else None,
+            _ByWeight.apply(gradient, images, weight.detach(), ctx.form) if wanted[1] else None,
+            gradient.sum((0, 2, 3)) if wanted[2] else None,
+            None,
+        )
+
+
+class _ByImages(torch.autograd.Function):
+    """(gradient, weight) -> gradient by images; `like` are images of the same form."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, weight: Tensor, like: Tensor, form: Form) -> Tensor:
+        ctx.save_for_backward(gradient, weight)
+        ctx.form = form
+        return _gradients(gradient, like, weight, form, by_weight=False)
+
+    @staticmethod
+    def backward(ctx: Any, images: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            _Convolve.apply(images, weight, None, ctx.form) if wanted[0] else None,
+            _ByWeight.apply(gradient, images, weight.detach(), ctx.form) if wanted[1] else None,
+            None,
+            None,
+        )
+
+
+class _ByWeight(torch.autograd.Function):
+    """(gradient, images) -> gradient by the weight; `like` is a weight of the same form."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, images: Tensor, like: Tensor, form: Form) -> Tensor:
+        ctx.save_for_backward(gradient, images)
+        ctx.form = form
+        return _gradients(gradient, images, like, form, by_weight=True)
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, images = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            _Convolve.apply(images, weight, None, ctx.form) if wanted[0] else None,
+            _ByImages.apply(gradient, weight, images.detach(), ctx.form) if wanted[1] else None,
+            None,
+            None,
+        )
+
+
+def _gradients(
+    gradient: Tensor, images: Tensor, weight: Tensor, form: Form, *, by_weight: bool
+) -> Tensor:
+    stride, padding, dilation, groups = form
+    wanted = [not by_weight, by_weight, False]
+    numbers = (stride, padding, dilation, False, [0, 0], groups, wanted)
+    found: Tensor = aten.convolution_backward(gradient, images, weight, None, *numbers)[by_weight]
+    return found
