@@ -15,6 +15,7 @@ from networks.layers import (
     linear,
     max_pool,
     normalize,
+    normalized_maxima,
 )
 from networks.network import Network, Params, Statistics
 
@@ -51,6 +52,7 @@ def conv4(
         if halves[-1]:
             up = 1 if downsample == "stride" else 0
             height, width = (height + up) // 2, (width + up) // 2
+    together = (normalization, activation, downsample, residual) == ("batch", "relu", "pool", False)
     strides = [2 if halve and downsample == "stride" else 1 for halve in halves]
 
     def init(rng: torch.Generator) -> Params:
@@ -83,6 +85,9 @@ def conv4(
         for block, stride, halve in zip(blocks, strides, halves, strict=True):
             before = maps
             maps = convolution(params[f"{block}.weight"], params.get(f"{block}.bias"), maps, stride)
+            if together and halve:
+                maps = normalized_maxima(params, block, maps, statistics, into)
+                continue
             maps = normalize(normalization, params, block, maps, statistics, into)
             if residual:
                 shortcut = params.get(f"{block}.shortcut.weight")

@@ -3,7 +3,8 @@
 torch differentiates the backward pass of a convolution by one convolution for each group, with a
 kernel as large as the maps: episodes are groups here, so that on a GPU such a second derivative
 takes ten times as long as all else. A convolution is linear in its images and in its weight, and
-so are its two gradients; each derivative of one of the three is another of them.
+so are its two gradients; each derivative of one of the three is another of them. On a GPU all
+three have kernels of our own (`networks.gpu.convolution`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from networks import gpu
 
 aten = torch.ops.aten
 
@@ -39,6 +42,11 @@ class _Convolve(torch.autograd.Function):
         ctx.save_for_backward(images, weight)
         ctx.form = form
         stride, padding, dilation, groups = form
+        if _on_gpu(images, weight, form):
+            from networks.gpu import convolution
+
+            found = convolution.forward(images, weight, padding, groups)
+            return found if bias is None else found + bias.view(-1, 1, 1)
         maps: Tensor = aten.convolution(
             images, weight, bias, stride, padding, dilation, False, [0, 0], groups
         )
@@ -102,7 +110,28 @@ def _gradients(
     gradient: Tensor, images: Tensor, weight: Tensor, form: Form, *, by_weight: bool
 ) -> Tensor:
     stride, padding, dilation, groups = form
+    if _on_gpu(images, weight, form):
+        from networks.gpu import convolution
+
+        if by_weight:
+            shape = tuple(weight.shape)
+            return convolution.by_weight(gradient, images, shape, padding, groups)
+        return convolution.by_images(gradient, weight, padding, groups)
     wanted = [not by_weight, by_weight, False]
     numbers = (stride, padding, dilation, False, [0, 0], groups, wanted)
     found: Tensor = aten.convolution_backward(gradient, images, weight, None, *numbers)[by_weight]
     return found
+
+
+def _on_gpu(images: Tensor, weight: Tensor, form: Form) -> bool:
+    """Whether our own kernels are made for this: not for those of one channel a group, say."""
+    outputs, _, *sides = weight.shape
+    return (
+        gpu.usable(images, weight)
+        and form.stride == [1, 1]
+        and form.dilation == [1, 1]
+        and max(sides) > 1
+        and all(pad < side for pad, side in zip(form.padding, sides, strict=True))
+        and outputs // form.groups >= gpu.LEAST_OUTPUTS
+        and form.groups <= gpu.MOST_GROUPS
+    )

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from networks import gpu
 from networks.batch_norm import batch_normalize
 from networks.convolving import Form, convolve
 from networks.network import Params, Statistics
@@ -248,6 +249,37 @@ def normalize(
     groups = 1 if kind == "layer" else math.gcd(GROUPS, channels)
     out = F.group_norm(flat, groups, eps=epsilon).view_as(maps)
     return out * scale[..., None, None] + shift[..., None, None]
+
+
+def normalized_maxima(
+    params: Params,
+    name: str,
+    maps: Tensor,
+    statistics: Statistics | None,
+    collected: Statistics | None,
+) -> Tensor:
+    """Normalize maps by the batch, rectify them and halve them by maxima: one operation on a GPU.
+
+    Arguments are those of `normalize`; the result is `max_pool(relu(normalize("batch", ...)))`.
+    """
+    examples, episodes, channels, height, width = maps.shape
+    if not (gpu.usable(maps) and channels_last(maps)):
+        return max_pool(torch.relu(normalize("batch", params, name, maps, statistics, collected)))
+    from networks.gpu import block
+
+    flat, form = maps.flatten(1, 2), (episodes, channels)
+    scale, shift = params[f"{name}.scale"], params[f"{name}.shift"]
+    if statistics is None:
+        vectors = (scale.expand(form).reshape(-1), shift.expand(form).reshape(-1))
+        found, mean, variance = block.normalized_maxima(flat, *vectors, EPSILON)
+        if collected is not None:
+            collected[name] = mean.view(form), variance.view(form)
+    else:
+        mean, variance = statistics[name]
+        factor = scale * torch.rsqrt(variance + EPSILON)
+        offset = shift - mean * factor
+        found = block.maxima(flat, factor.expand(form).reshape(-1), offset.expand(form).reshape(-1))
+    return found.view(examples, *form, height // 2, width // 2)
 
 
 def layer_normalize(

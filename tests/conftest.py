@@ -13,6 +13,9 @@ from tests.servers import postgres_binaries
 from tests.several import Together, rank
 
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    # Triton, when it is first imported, decides whether to interpret its kernels.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,138 @@
+"""Our kernels for GPUs against torch in float64: on a GPU, else as Triton interprets them.
+
+tests/conftest.py says when it is to interpret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+pytest.importorskip("triton")
+from networks.gpu import block, convolution
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+EPSILON = 1e-5
+Function = Callable[..., Tensor | tuple[Tensor, ...]]
+
+
+@pytest.fixture(autouse=True)
+def exact_products() -> Iterator[None]:
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=rng).to(DEVICE)
+
+
+def near(found: Tensor, expected: Tensor) -> None:
+    assert found.shape == expected.shape
+    distance = float((found.double() - expected).norm())
+    assert distance <= 3e-6 * float(expected.norm()), distance / float(expected.norm())
+
+
+FORMS = [
+    # images, episodes, channels, outputs, height, width, kernel, padding
+    (3, 2, 1, 8, 7, 6, 3, 1),
+    (2, 3, 3, 32, 6, 6, 3, 1),
+    (2, 2, 16, 24, 5, 4, 3, 1),
+    (2, 1, 32, 8, 6, 7, 3, 0),
+    (2, 2, 64, 72, 4, 4, 3, 1),
+    (1, 2, 5, 9, 8, 8, 5, 2),
+    (40, 1, 2, 8, 9, 9, 2, 0),
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_convolutions_and_their_gradients(
+    form: tuple[int, ...],
+) -> None:
+    count, groups, channels, outputs, height, width, side, pad = form
+    images = drawn(count, groups * channels, height, width)
+    weight = drawn(groups * outputs, channels, side, side, seed=1)
+    padding = [pad, pad]
+    expected = F.conv2d(images.double(), weight.double(), None, 1, pad, 1, groups)
+    found = convolution.forward(images, weight, padding, groups)
+    near(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    gradient = drawn(*expected.shape, seed=2)
+    numbers = ([1, 1], padding, [1, 1], False, [0, 0], groups, [True, True, False])
+    by_images, by_weight, _ = torch.ops.aten.convolution_backward(
+        gradient.double(), images.double(), weight.double(), None, *numbers
+    )
+    near(convolution.by_images(gradient, weight, padding, groups), by_images)
+    shape = tuple(weight.shape)
+    near(convolution.by_weight(gradient, images, shape, padding, groups), by_weight)
+
+
+def normalized(maps: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    mean, variance = maps.mean((0, 2, 3)), maps.var((0, 2, 3), unbiased=False)
+    factor = scale * torch.rsqrt(variance + EPSILON)
+    return given(maps, factor, shift - mean * factor), mean, variance
+
+
+def given(maps: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
+    return F.max_pool2d(torch.relu(maps * factor[:, None, None] + offset[:, None, None]), 2)
+
+
+def to_the_second(function: Function, inputs: list[Tensor]) -> list[Tensor]:
+    """Return what comes out of a function, and its first and second derivatives."""
+    inputs = [value.detach().requires_grad_() for value in inputs]
+    results = function(*inputs)
+    results = results if isinstance(results, tuple) else (results,)
+    weighed = [
+        ((value + value.square()) * drawn(*value.shape, seed=7).to(value)).sum()
+        for value in results
+    ]
+    first = torch.autograd.grad(sum(weighed), inputs, create_graph=True)
+    again = [(value * drawn(*value.shape, seed=8).to(value)).sum() for value in first]
+    second = torch.autograd.grad(sum(again), inputs)
+    return [value.detach() for value in (*results, *first, *second)]
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 6, 4), (4, 40, 7, 5), (9, 33, 3, 2)], ids=str)
+@pytest.mark.parametrize("own_statistics", [True, False])
+def test_blocks_are_torchs_to_the_second_derivative(
+    shape: tuple[int, ...], own_statistics: bool
+) -> None:
+    inputs = [3 + 1.5 * drawn(*shape), drawn(shape[1], seed=1), drawn(shape[1], seed=2)]
+
+    def ours(*values: Tensor) -> tuple[Tensor, ...] | Tensor:
+        if own_statistics:
+            return block.normalized_maxima(*values, EPSILON)
+        return block.maxima(*values)
+
+    expected = to_the_second(
+        normalized if own_statistics else given, [value.double() for value in inputs]
+    )
+    for found, wanted in zip(to_the_second(ours, inputs), expected, strict=True):
+        near(found, wanted)
+
+
+def test_what_is_no_number_is_passed_on() -> None:
+    maps = drawn(1, 2, 2, 2)
+    maps[0, 1, 1, 0] = torch.nan
+    one, none = torch.ones(2, device=DEVICE), torch.zeros(2, device=DEVICE)
+    assert block.maxima(maps, one, none).isnan().flatten().tolist() == [False, True]
+    found, _, variance = block.normalized_maxima(maps, one, none, EPSILON)
+    assert found.isnan().flatten().tolist() == [False, True]
+    assert variance.isnan().tolist() == [False, True]
+
+
+def test_a_third_derivative_is_refused() -> None:
+    maps = drawn(2, 3, 4, 4).requires_grad_()
+    ones = torch.ones(3, device=DEVICE)
+    value = block.normalized_maxima(maps, ones, ones, EPSILON)[0]
+    for _ in range(2):
+        (slope,) = torch.autograd.grad(value.square().sum(), maps, create_graph=True)
+        value = slope
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        value.square().sum().backward()
