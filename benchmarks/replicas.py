@@ -1,7 +1,8 @@
-"""What do replicas cost? Run with `python -m benchmarks.replicas`.
+"""What do replicas cost? Run with `python -m benchmarks.replicas [--device cuda]`.
 
-Second-order MAML on sinusoids (MLP 40-40, 10 shots, 1 step), uncompiled: the meta-gradients of 1,
-2, 4 and 8 replicas of a configuration, as a trial with `seeds` runs them, for several meta-batches.
+Second-order MAML on sinusoids (MLP 40-40, 10 shots, 1 step), uncompiled, on a GPU as CUDA graphs:
+the meta-gradients of 1, 2, 4 and 8 replicas of a configuration, as a trial with `seeds` runs them,
+for several meta-batches.
 Printed is the time as a ratio to one replica's; fastest of several turns, taken alternately.
 `algorithms.engine.TOGETHER` rests on it.
 """
@@ -27,17 +28,27 @@ META_BATCHES = (1, 4, 8, 25)
 REPLICAS = (1, 2, 4, 8)
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--together", type=int, help="another number of episodes at once")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()  # as a trial does when it starts
+    device = torch.device(arguments.device)
     algorithm = make("maml", build("mlp", (1,), 1, {}), Objective(REGRESSION), {})
-    hyper: Hyper = {"inner_lr": torch.tensor(0.01), "inner_steps": 1}
-    formulation = engine.choose((1,), torch.device("cpu"))
+    hyper: Hyper = {"inner_lr": torch.tensor(0.01, device=device), "inner_steps": 1}
+    batches = engine.CAPTURED_FROM if device.type == "cuda" else None
+    formulation = engine.choose((1,), device, batches)
+    ready = engine.prepared(formulation, "benchmarks/replicas")
     source = Sinusoid(10, 10)
     if arguments.together is not None:
         formulation = replace(formulation, together=arguments.together)
@@ -51,8 +62,12 @@ def main() -> None:
                     for seed in range(count)
                 ]
                 meta = stacked(drawn) if count > 1 else drawn[0]
-                episodes = joined([source.sample("train", s, range(size)) for s in range(count)])
+                meta = {name: value.to(device) for name, value in meta.items()}
+                episodes = joined(
+                    [source.sample("train", s, range(size)) for s in range(count)]
+                ).to(device)
                 keys = noise.keys_of(0, episodes.index)
+                synchronize(device)
                 began = time.perf_counter()
                 engine.meta_gradients(
                     algorithm,
@@ -62,8 +77,10 @@ def main() -> None:
                     hyper,
                     episodes,
                     keys,
+                    ready,
                     replicas=count if count > 1 else None,
                 )
+                synchronize(device)
                 best[count] = min(best[count], time.perf_counter() - began)
         print(f"{size:>10}" + "".join(f"{best[count] / best[1]:>10.2f}" for count in REPLICAS))
 

@@ -36,6 +36,14 @@ def captured(workload: Workload, options: Options) -> Contender:
 
 
 def _build(workload: Workload, options: Options, **how: bool) -> Contender:
+    chosen = engine.choose(workload.input_shape, torch.device(options.device))
+    return build(workload, options, replace(chosen, **how), fit=True)
+
+
+def build(
+    workload: Workload, options: Options, formulation: engine.Formulation, *, fit: bool = False
+) -> Contender:
+    """Make a workload ready, to run in one way; `fit`: to memory and precision, as a trial is."""
     settings = {"filters": workload.filters} if workload.filters else {}
     network = networks.build(
         "conv4" if workload.filters else "mlp", workload.input_shape, workload.outputs, settings
@@ -62,12 +70,10 @@ def _build(workload: Workload, options: Options, **how: bool) -> Contender:
     ).to(options.device, getattr(torch, options.dtype))
     # As a trial does when it starts.
     keep_freed_memory()
-    formulation = engine.choose(workload.input_shape, torch.device(options.device))
-    learner = (algorithm, meta, state, hyper)
-    formulation = engine.fitted(
-        replace(formulation, **how), *learner, episodes[:1], episodes.index[:1]
-    )
-    formulation = engine.exact_enough(formulation, *learner, episodes, episodes.index)
+    if fit:
+        learner = (algorithm, meta, state, hyper)
+        formulation = engine.fitted(formulation, *learner, episodes[:1], episodes.index[:1])
+        formulation = engine.exact_enough(formulation, *learner, episodes, episodes.index)
     ready = engine.prepared(formulation, f"benchmarks/{workload.name}")
 
     def compute() -> Mapping[str, Tensor]:

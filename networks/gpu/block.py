@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from networks.gpu import block_kernels as kernels
 
-ROWS, CHANNELS = 32, 32
+ROWS, CHANNELS = 64, 32
 PROGRAMS, MOST_PARTS = 1024, 128
 
 

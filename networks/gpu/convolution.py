@@ -12,16 +12,17 @@ import torch
 import triton
 from torch import Tensor
 
-from networks.gpu.convolution_kernels import by_weights, convolve
+from networks.gpu.convolution_kernels import by_few_weights, by_weights, convolve
 
-Precision = Literal["tf32", "tf32x3"]
-PLACES, PLACES_OF_GRADIENT, PROGRAMS = 128, 64, 512
-WARPS = 4
+Precision = Literal["tf32", "bf16x6"]
+PLACES, WARPS = 128, 8
+PLACES_OF_GRADIENT, PROGRAMS = 32, 1024
+"""Sizes of tiles, and how many programs fill a GPU: what was fastest on an H200."""
 
 
 def _precision() -> Precision:
     """As torch is told for convolutions: see `algorithms.precision`."""
-    return "tf32" if torch.backends.cudnn.allow_tf32 else "tf32x3"
+    return "tf32" if torch.backends.cudnn.allow_tf32 else "bf16x6"
 
 
 def _last(maps: Tensor) -> Tensor:
@@ -33,26 +34,27 @@ def _terms(channels: int, taps: int) -> int:
     for size in (32, 16):
         if channels % size == 0:
             return size
-    return min(64, max(16, triton.next_power_of_2(taps * channels)))
+    return _tile(taps * channels)
 
 
-def _out(outputs: int) -> int:
-    return min(64, max(16, triton.next_power_of_2(outputs)))
+def _tile(size: int) -> int:
+    """Return the side of a tile that holds `size`, or a part of it: 16, 32 or 64."""
+    return min(64, max(16, triton.next_power_of_2(size)))
 
 
 def forward(images: Tensor, weight: Tensor, padding: list[int], groups: int) -> Tensor:
     """Convolve images (N, T * C, H, W) with a weight (T * O, C, h, w) in T = `groups` groups."""
     outputs = len(weight) // groups
-    # (T, h, w, C, O)
-    laid = weight.unflatten(0, (groups, outputs)).permute(0, 3, 4, 2, 1).contiguous()
+    # (T, O, h, w, C)
+    laid = weight.unflatten(0, (groups, outputs)).permute(0, 1, 3, 4, 2).contiguous()
     return _run(images, laid, padding, flipped=False)
 
 
 def by_images(gradient: Tensor, weight: Tensor, padding: list[int], groups: int) -> Tensor:
     """Return the gradient by the images of a gradient (N, T * O, H', W') by the maps."""
     outputs, (tall, wide) = len(weight) // groups, weight.shape[2:]
-    # (T, h, w, O, C)
-    laid = weight.unflatten(0, (groups, outputs)).permute(0, 3, 4, 1, 2).contiguous()
+    # (T, C, h, w, O)
+    laid = weight.unflatten(0, (groups, outputs)).permute(0, 2, 3, 4, 1).contiguous()
     around = [tall - 1 - padding[0], wide - 1 - padding[1]]
     return _run(gradient, laid, around, flipped=True)
 
@@ -60,7 +62,7 @@ def by_images(gradient: Tensor, weight: Tensor, padding: list[int], groups: int)
 def _run(images: Tensor, laid: Tensor, padding: list[int], *, flipped: bool) -> Tensor:
     images = _last(images)
     count, all_channels, height, width = images.shape
-    groups, tall, wide, channels, outputs = laid.shape
+    groups, outputs, tall, wide, channels = laid.shape
     out_height, out_width = height + 2 * padding[0] - tall + 1, width + 2 * padding[1] - wide + 1
     maps = torch.empty(
         (count, groups * outputs, out_height, out_width),
@@ -68,7 +70,7 @@ def _run(images: Tensor, laid: Tensor, padding: list[int], *, flipped: bool) -> 
         device=images.device,
         memory_format=torch.channels_last,
     )
-    places, out = count * out_height * out_width, _out(outputs)
+    places, out = count * out_height * out_width, _tile(outputs)
     convolve[(triton.cdiv(places, PLACES), groups, triton.cdiv(outputs, out))](
         images,
         laid,
@@ -102,31 +104,37 @@ def by_weight(
     gradient, images = _last(gradient), _last(images)
     outputs, channels, (tall, wide) = form[0] // groups, form[1], form[2:]
     places = gradient.shape[0] * gradient.shape[2] * gradient.shape[3]
-    terms, out = _terms_of_gradient(channels, tall * wide), _out(outputs)
-    blocks = (triton.cdiv(tall * wide * channels, terms), groups, triton.cdiv(outputs, out))
-    size = PLACES_OF_GRADIENT
-    parts = min(
-        triton.cdiv(PROGRAMS, blocks[0] * blocks[1] * blocks[2]), triton.cdiv(places, 4 * size)
-    )
+    out = _tile(outputs)
+    blocks, size, precision = triton.cdiv(outputs, out), PLACES_OF_GRADIENT, _precision()
+    whole_tiles = channels % 64 == 0 or (precision == "tf32" and channels % 16 == 0)
+    if wide == 3 and whole_tiles:
+        kernel, terms = by_weights, min(64, _power_in(channels))
+        tiles = tall * channels // terms
+    else:
+        kernel, terms = by_few_weights, _tile(tall * wide * channels)
+        tiles = triton.cdiv(tall * wide * channels, terms)
+        size = size if channels >= 16 else 2 * size
+    parts = min(triton.cdiv(PROGRAMS, tiles * groups * blocks), triton.cdiv(places, 4 * size))
     each = triton.cdiv(triton.cdiv(places, parts), size) * size
     parts = triton.cdiv(places, each)
     sums = gradient.new_empty(parts, groups, tall * wide * channels, outputs)
-    by_weights[(blocks[0], groups, parts * blocks[2])](
+    kernel[(tiles, groups, parts * blocks)](
         images,
         gradient,
         sums,
         places,
         each,
         *images.shape[2:],
-        *gradient.shape[2:],
         images.shape[1],
         gradient.shape[1],
         *padding,
+        OUT_HEIGHT=gradient.shape[2],
+        OUT_WIDTH=gradient.shape[3],
         CHANNELS=channels,
         OUTPUTS=outputs,
         TALL=tall,
         WIDE=wide,
-        PRECISION=_precision(),
+        PRECISION=precision,
         PLACES=size,
         OUT=out,
         TERMS=terms,
@@ -136,8 +144,6 @@ def by_weight(
     return laid.reshape(form)
 
 
-def _terms_of_gradient(channels: int, taps: int) -> int:
-    for size in (64, 32, 16):
-        if channels % size == 0:
-            return size
-    return min(64, max(16, triton.next_power_of_2(taps * channels)))
+def _power_in(number: int) -> int:
+    """Return the largest power of 2 that divides a number."""
+    return number & -number
