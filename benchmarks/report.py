@@ -33,8 +33,9 @@ PATHS = (
 )
 CLOCKS = {"wall": "Time on the wall", "cpu": "Time of the processor, not on the wall"}
 ON_GPU = (
-    " `memory` is that of the GPU. Products are as each library has them by default: torch rounds "
-    "those of convolutions to TF32, JAX all; ours are exact where it does not say tf32."
+    " `memory` is the peak of the GPU's, `in all` of the process's on the CPU. Products are as "
+    "each library has them by default: torch rounds those of convolutions to TF32, JAX all; ours "
+    "are exact where it does not say tf32."
 )
 AGREES = {"float32": 1e-4, "float64": 1e-8}
 
@@ -220,7 +221,9 @@ def markdown(report: Report) -> str:
                 f"{report.threads} thread{'s' * (report.threads != 1)} for each contender",
                 f"- Versions: {', '.join(f'{k} {v}' for k, v in versions.items())}",
                 f"- {CLOCKS[report.clock]}{busy(report.rows)}",
-                "- GPU: not in this run" if on_cpu else f"- GPU: {report.versions.get('device')}",
+                "- GPU: see [speed-gpu.md](speed-gpu.md)"
+                if on_cpu
+                else f"- GPU: {report.versions.get('device')}",
             ]
         ),
     ]

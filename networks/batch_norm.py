@@ -80,17 +80,19 @@ class _Backward(torch.autograd.Function):
         rate, scale = _channels(rate), _channels(scale)
         count = x.numel() // x.shape[1]
         z = (x - _channels(mean)) * rate
-        gz, uz = _mean(g * z), _mean(u * z)
+        g1, u1, gz, uz = _mean(g), _mean(u), _mean(g * z), _mean(u * z)
         gain = scale * rate
-        # By the gradient: the backward pass is symmetric in it and in u.
-        by_gradient = gain * (u - _mean(u) - z * uz) + v * z + w
         # By the scale and the rate, which gx is proportional to.
-        product = _mean(u * g) - _mean(u) * _mean(g) - uz * gz
+        product = _mean(u * g) - u1 * g1 - uz * gz
         by_scale = (count * rate * product).flatten()
-        # By z, and through it by the images.
-        through = g * (v - gain * uz) - u * (gain * gz)
-        along = _mean(through * z) + gain * product
-        by_x = rate * (through - _mean(through) - z * along)
+        # By the gradient: the backward pass is symmetric in it and in u. It and the next are sums
+        # of u, z and g with a factor for each channel, so that maps are passed over only so often.
+        by_z = v - gain * uz
+        by_gradient = torch.addcmul(w - gain * u1, u, gain).addcmul_(z, by_z)
+        # By z, and through it by the images; a map g by_z - u gain gz, less its projections.
+        along = by_z * gz - gain * (uz * gz - product)
+        by_x = torch.addcmul(rate * (gain * gz * u1 - by_z * g1), g, rate * by_z)
+        by_x.addcmul_(u, -rate * gain * gz).addcmul_(z, -rate * along)
         return by_gradient, by_x, by_scale, None, None, None
 
 

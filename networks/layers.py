@@ -264,7 +264,8 @@ def normalized_maxima(
     """
     examples, episodes, channels, height, width = maps.shape
     if not (gpu.usable(maps) and channels_last(maps)):
-        return max_pool(torch.relu(normalize("batch", params, name, maps, statistics, collected)))
+        normalized = normalize("batch", params, name, maps, statistics, collected)
+        return max_pool(ACTIVATIONS["relu"](normalized))
     from networks.gpu import block
 
     flat, form = maps.flatten(1, 2), (episodes, channels)

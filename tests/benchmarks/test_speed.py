@@ -122,7 +122,7 @@ def test_a_document_names_no_paths_of_a_machine() -> None:
     assert (
         "--python jax=PATH --path=PATH --turns 3 --learn2learn PATH --output speed.md" in document
     )
-    assert "GPU: not in this run" in document
+    assert "GPU: see [speed-gpu.md]" in document
     assert "Time of the processor, not on the wall\n" in document
     assert "| fast | 1234 | 2.00 | 2 | 3 |" in document
     assert "| absent | not installed |" in document
