@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 pytest.importorskip("triton")
+from networks import gpu
 from networks.gpu import block, convolution
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -137,3 +138,25 @@ def test_a_third_derivative_is_refused() -> None:
         value = slope
     with pytest.raises(RuntimeError, match="once_differentiable"):
         value.square().sum().backward()
+
+
+def test_without_a_compiler_torchs_kernels_are_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: object) -> Tensor:
+        raise RuntimeError("no C compiler")
+
+    gpu.kernels_run.cache_clear()
+    assert gpu.kernels_run(torch.device(DEVICE))
+    assert not caplog.records
+    monkeypatch.setattr(block, "maxima", failing)
+    gpu.kernels_run.cache_clear()
+    assert not gpu.kernels_run(torch.device(DEVICE))
+    assert "ours can't be compiled: no C compiler" in caplog.text
+    gpu.kernels_run.cache_clear()
+
+
+def test_kernels_are_for_single_precision_on_a_gpu() -> None:
+    assert not gpu.usable(torch.ones(1))
+    assert gpu.usable(torch.ones(1, device=DEVICE)) == (DEVICE == "cuda")
+    assert not gpu.usable(torch.ones(1, device=DEVICE, dtype=torch.float64))
