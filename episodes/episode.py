@@ -114,6 +114,14 @@ def joined(batches: Sequence[Episodes]) -> Episodes:
     )
 
 
+def index_array(indices: np.ndarray | range) -> np.ndarray:
+    """Return the indices of episodes as an array of their own, (T,) int64."""
+    if isinstance(indices, range):
+        # numpy reads a range number by number.
+        return np.arange(indices.start, indices.stop, indices.step, dtype=np.int64)
+    return np.array(indices, dtype=np.int64)
+
+
 @runtime_checkable
 class SamplesOnDevice(Protocol):
     """A distribution that can make examples where they are needed."""

@@ -17,7 +17,7 @@ def between(draws: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
 def episodes_of(x: np.ndarray, y: np.ndarray, shots: int, index: np.ndarray) -> Episodes:
     """Return episodes of functions: the first `shots` points are support, the others query.
 
-    x, y: (T, N) float64. index: (T,) int64, kept as it is. Inputs and targets are float32.
+    x, y: (T, N) floats. index: (T,) int64, kept as it is. Inputs and targets are float32.
     """
     return Episodes(
         support=_examples(x[:, :shots], y[:, :shots]),
@@ -28,5 +28,7 @@ def episodes_of(x: np.ndarray, y: np.ndarray, shots: int, index: np.ndarray) -> 
 
 
 def _examples(x: np.ndarray, y: np.ndarray) -> Examples:
-    inputs, targets = (torch.from_numpy(a.astype(np.float32))[..., None] for a in (x, y))
+    inputs, targets = (
+        torch.from_numpy(a.astype(np.float32, copy=False))[..., None] for a in (x, y)
+    )
     return Examples(inputs, targets)

@@ -11,7 +11,7 @@ from episodes.class_images import draw_classes, episodes_of, support_first
 from episodes.class_splits import ClassSplit, read_class_split
 from episodes.counter_rng import stream_key
 from episodes.digest import json_digest
-from episodes.episode import SPLITS, Episodes, Kind, Split
+from episodes.episode import SPLITS, Episodes, Kind, Split, index_array
 from episodes.errors import DataError
 from episodes.omniglot_images import DRAWINGS, ROTATIONS, SIZE, OmniglotImages, load_images
 
@@ -65,7 +65,7 @@ class Omniglot:
 
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
-        index = np.array(indices, dtype=np.int64)
+        index = index_array(indices)
         ways, per_class = self.outputs, self.shots + self.query_shots
         counts = np.full(self.class_counts[split], DRAWINGS)
         key = stream_key(self.name, split, seed)

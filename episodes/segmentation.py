@@ -16,7 +16,7 @@ from episodes.augmentation import flip_left_right
 from episodes.class_images import Wanted, check_disjoint, check_images_per_class, draw_classes
 from episodes.counter_rng import stream_key, uniforms
 from episodes.digest import json_digest
-from episodes.episode import IGNORED, SPLITS, Episodes, Examples, Kind, Split
+from episodes.episode import IGNORED, SPLITS, Episodes, Examples, Kind, Split, index_array
 from episodes.errors import DataError
 from episodes.iou import MASK_MEASURES, mask_measures
 from episodes.labelled_images import LABELS, VOID, LabelledImages
@@ -100,7 +100,7 @@ class MaskEpisodes:
 
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
-        index = np.array(indices, dtype=np.int64)
+        index = index_array(indices)
         masks = self._splits[split]
         counts = np.array([len(rows) for rows in masks.rows], dtype=np.int64)
         first = np.cumsum(counts) - counts

@@ -6,7 +6,7 @@ import numpy as np
 
 from episodes.counter_rng import stream_key, uniforms
 from episodes.digest import json_digest
-from episodes.episode import Episodes, Kind, Split
+from episodes.episode import Episodes, Kind, Split, index_array
 from episodes.functions import between, episodes_of
 
 # Finn et al. 2017, "Model-agnostic meta-learning", section 5.1: a task is y = a sin(x - p).
@@ -20,7 +20,7 @@ class Sinusoid:
 
     inputs and targets are (T, N, 1) float32, N being `shots` for support and `query_shots` for
     query. The three splits are separate streams of curves. Random numbers are equal on every
-    machine; a target may differ in its last bit where the sine of the C library does.
+    machine; a target may differ in its last bits where numpy's sine of 32-bit numbers does.
     """
 
     name = "sinusoid"
@@ -36,12 +36,13 @@ class Sinusoid:
 
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
-        index = np.array(indices, dtype=np.int64)
+        index = index_array(indices)
         key = stream_key(self.name, split, seed)
         draws = uniforms(key, index, 2 + self.shots + self.query_shots)
         # The curve comes first, so that it is the same for every number of examples.
         amplitude = between(draws[:, 0:1], AMPLITUDE)
         phase = between(draws[:, 1:2], PHASE)
         x = between(draws[:, 2:], INPUT)
-        y = amplitude * np.sin(x - phase)
+        # Most of the time goes into the sine, which is eight times as fast in 32-bit numbers.
+        y = amplitude.astype(np.float32) * np.sin((x - phase).astype(np.float32))
         return episodes_of(x, y, self.shots, index)

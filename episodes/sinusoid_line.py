@@ -6,7 +6,7 @@ import numpy as np
 
 from episodes.counter_rng import normals, stream_key, uniforms
 from episodes.digest import json_digest
-from episodes.episode import Episodes, Kind, Split
+from episodes.episode import Episodes, Kind, Split, index_array
 from episodes.functions import between, episodes_of
 
 # Finn, Xu and Levine 2018, "Probabilistic model-agnostic meta-learning", arXiv:1806.02817, the
@@ -51,7 +51,7 @@ class SinusoidLine:
 
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
-        index = np.array(indices, dtype=np.int64)
+        index = index_array(indices)
         examples = self.shots + self.query_shots
         key = stream_key(self.name, split, seed)
         draws = uniforms(key, index, _OF_FUNCTION + _OF_EXAMPLE * examples)

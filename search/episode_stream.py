@@ -40,6 +40,7 @@ class EpisodeStream:
         self._first = 0
         self._batch = batch
         self._block: Episodes | None = None
+        self._drawn = 0
         self._cut: list[Episodes] = []
         small = math.prod(distribution.input_shape) <= 64
         # Whole batches, so that none is drawn twice.
@@ -48,12 +49,12 @@ class EpisodeStream:
     def take(self, first: int, count: int) -> Episodes:
         """Return episodes first, ..., first + count - 1."""
         offset = first - self._first
-        if self._block is None or offset < 0 or offset + count > len(self._block):
+        if self._block is None or offset < 0 or offset + count > self._drawn:
             ahead = range(first, first + max(count, self._ahead))
             self._block = self._distribution.sample("train", self._seed, ahead)
             # Cut at once: slicing six tensors a batch takes about as long as drawing them.
             self._cut = self._block.split(self._batch)
-            self._first, offset = first, 0
+            self._first, self._drawn, offset = first, len(ahead), 0
         place, beside = divmod(offset, self._batch)
         if count == self._batch and beside == 0:
             return self._cut[place]

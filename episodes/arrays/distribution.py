@@ -14,7 +14,7 @@ from episodes.arrays.splits import places_of_splits
 from episodes.arrays.table import Table, read_table
 from episodes.counter_rng import choose, stream_key, uniforms
 from episodes.digest import json_digest
-from episodes.episode import SPLITS, Episodes, Examples, Kind, Split
+from episodes.episode import SPLITS, Episodes, Examples, Kind, Split, index_array
 from episodes.errors import DataError
 from episodes.prepared import prepared
 
@@ -65,7 +65,7 @@ class Arrays:
 
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
-        index = np.array(indices, dtype=np.int64)
+        index = index_array(indices)
         groups, ways = self._rows.groups[split], self._ways
         per_class = self.shots + self.query_shots
         key = stream_key(self.name, split, seed)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from episodes.counter_rng import choose, stream_key, uniforms
-from episodes.episode import IGNORED, SPLITS, Episodes, Examples, Kind, Split
+from episodes.episode import IGNORED, SPLITS, Episodes, Examples, Kind, Split, index_array
 from episodes.errors import DataError
 from episodes.translation.corpus import Corpus, open_corpus
 from episodes.translation.decoding import decode
@@ -74,7 +74,7 @@ class Translation:
 
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
-        index = np.array(indices, dtype=np.int64)
+        index = index_array(indices)
         corpus, names = self._corpus, self._languages[split]
         count = self.shots + self.query_shots
         draws = uniforms(stream_key(self.name, split, seed), index, 1 + 2 * count)
