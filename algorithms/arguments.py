@@ -53,12 +53,10 @@ class Arguments:
 
     def quick_signature(self) -> tuple[Any, ...]:
         """Return what tells apart the batches of one algorithm on one problem."""
-        shapes = tuple(value.shape for value in self._rest)
-        kinds = tuple((each.dtype, each.device.type) for each in self._rest)
-        counts = tuple(self._counts.items())
-        numbers = tuple((name, value.shape) for name, value in self._dictionaries[2].items())
-        first = tuple((value.shape, value.dtype) for value in self._dictionaries[0].values())
-        return shapes, kinds, counts, numbers, first
+        support, query = self._rest[0], self._rest[2]
+        numbers = tuple([value.shape for value in self._dictionaries[2].values()])
+        counts = tuple(self._counts.values())
+        return support.shape, query.shape, support.dtype, support.device.type, counts, numbers
 
     def signature(self) -> list[Any]:
         """Return names, shapes, types and counts: what a program is made for."""
