@@ -23,7 +23,7 @@ from torch import Tensor
 
 from algorithms.algorithm import Algorithm, Diagnostics, Hyper
 from algorithms.cuda_graphs import CudaGraphs
-from algorithms.memory import bytes_held
+from algorithms.memory import bytes_held, device_megabytes
 from algorithms.precision import Precision, computing_in
 from algorithms.programs import Programs
 from algorithms.replicas import Results, direct, in_groups
@@ -55,6 +55,8 @@ class Formulation:
     compiled: whether whole chunks run as a compiled program; smaller rests never do.
     captured: whether they run as a CUDA graph; the same holds.
     memory_mb: what a chunk may hold for its derivatives, in MB; None for any amount. See `fitted`.
+    gpu_share: the same as a share of the memory of the GPU that the trial gets, where `memory_mb`
+        does not say.
     together: episodes of several replicas that run as one batch; fewer than two replicas' run each
         by itself.
     precision: of products in training, on a GPU. Whatever it is, judging is done in "float32".
@@ -66,6 +68,7 @@ class Formulation:
     memory_mb: int | None = None
     captured: bool = False
     precision: Precision = "float32"
+    gpu_share: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the formulation as JSON values."""
@@ -83,13 +86,14 @@ def choose(
     batches: int | None = None,
     memory_mb: int | None = None,
     *,
+    gpu_share: float | None = None,
     symbols: bool = False,
 ) -> Formulation:
     """Choose a formulation. `python -m benchmarks.engine` measures what this rests on.
 
     batches: meta-batches that will be run; None where that is not known, then nothing is compiled
         or captured.
-    memory_mb: what a chunk may hold for its derivatives.
+    memory_mb, gpu_share: what a chunk may hold for its derivatives; see `Formulation`.
     symbols: whether inputs are sentences; otherwise those with one axis are vectors.
     """
     vectors = len(input_shape) == 1 and not symbols
@@ -102,7 +106,7 @@ def choose(
         )
         size = VECTORS if vectors else CONVOLUTIONS_ON_GPU
         precision: Precision = "float32" if vectors or device.type != "cuda" else "tf32"
-        return Formulation(size, False, size, memory_mb, captured, precision)
+        return Formulation(size, False, size, memory_mb, captured, precision, gpu_share)
     if vectors:
         repaid = batches is not None and batches * SAVED_SECONDS > COMPILE_SECONDS
         return Formulation(VECTORS, repaid, 1 if repaid else TOGETHER, memory_mb)
@@ -126,6 +130,9 @@ def fitted(
     So `meta_batch_size` never decides whether a trial fits. episode: one, which is run to measure
     what it takes; an algorithm that is not separable stays in one piece.
     """
+    total = device_megabytes(episode.index.device)
+    if formulation.memory_mb is None and formulation.gpu_share is not None and total is not None:
+        formulation = replace(formulation, memory_mb=max(1, int(total * formulation.gpu_share)))
     if formulation.memory_mb is None or not algorithm.separable:
         return formulation
     held = bytes_held(algorithm, meta, state, hyper, episode, keys)

@@ -1,4 +1,4 @@
-"""How much memory a meta-gradient holds on to while it is computed."""
+"""How much memory there is, and a meta-gradient holds on to while it is computed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from torch import Tensor
 from algorithms.algorithm import Algorithm, Hyper
 from episodes.episode import Episodes
 from networks.network import Params
+
+
+def device_megabytes(device: torch.device) -> float | None:
+    """Return the memory of a device in MB; None for a CPU, whose memory others share."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.get_device_properties(device).total_memory / 1e6
 
 
 def bytes_held(

@@ -26,6 +26,7 @@ class FormulationFields(BaseModel):
     memory_mb: int | None = Field(default=None, ge=1, le=10**9)
     captured: bool = False
     precision: Precision = "float32"
+    gpu_share: float | None = Field(default=None, gt=0, le=1)
 
 
 def check_formulation(where: str, value: Mapping[str, Any]) -> None:

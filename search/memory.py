@@ -40,13 +40,6 @@ def peak_megabytes(device: torch.device) -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def device_megabytes(device: torch.device) -> float | None:
-    """Return the memory of a device in MB; None for a CPU, whose memory others share."""
-    if device.type != "cuda":
-        return None
-    return torch.cuda.get_device_properties(device).total_memory / 1e6
-
-
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a device or the host had no memory left for a tensor."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

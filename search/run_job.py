@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from algorithms import RecipeError
+from algorithms.memory import device_megabytes
 from episodes import DataError
 from episodes.episode import TaskDistribution
 from networks import NetworkError
@@ -24,7 +25,7 @@ from search.config import Config
 from search.disk import PATIENT, StillFullError, Waiting, patiently
 from search.errors import UserError
 from search.jobs import Progress
-from search.memory import device_megabytes, is_out_of_memory
+from search.memory import is_out_of_memory
 from search.records import Interval, interval
 from search.training import Report, meta_train
 from search.trial_folder import TrialFolder

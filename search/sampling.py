@@ -17,6 +17,8 @@ from search.spec import Spec
 from search.spec_sections import ResourcesSpec
 
 FOR_DERIVATIVES = 0.5
+SHARE_TO_MEASURE = 0.5
+"""Of a GPU that trials take whose need is yet to be measured, so that several will fit."""
 
 
 def sampler_of(
@@ -27,7 +29,7 @@ def sampler_of(
     rungs = spec.rungs()
     device = torch.device("cuda" if spec.resources.gpu else "cpu")
 
-    memory = memory_of_a_trial(spec.resources)
+    memory, share = memory_of_a_trial(spec.resources)
 
     def sample(trial: Any) -> Config:
         learner = space.suggest(trial)
@@ -39,6 +41,7 @@ def sampler_of(
             device,
             batches,
             memory,
+            gpu_share=share,
             symbols=distribution.kind == "translation",
         )
         return Config(
@@ -59,21 +62,21 @@ def sampler_of(
     return sample
 
 
-def memory_of_a_trial(resources: ResourcesSpec) -> int | None:
-    """Return the MB that a trial's derivatives may take; None where that is not known here.
+def memory_of_a_trial(resources: ResourcesSpec) -> tuple[int | None, float | None]:
+    """Return the MB that a trial's derivatives may take, or the share of a GPU's memory.
 
-    Unless the specification says how much a trial has: its share of the GPU's memory, or of the
-    machine's by its share of the processors. A part is left for weights, data and the rest.
+    Unless the specification says how much a trial has, that is its share of the machine's memory,
+    by its share of the processors, or of the memory of the GPU that it gets, which this machine may
+    lack. A part is left for weights, data and the rest.
     """
     if resources.memory_gb is not None:
-        return int(1e3 * resources.memory_gb * FOR_DERIVATIVES)
+        return int(1e3 * resources.memory_gb * FOR_DERIVATIVES), None
     if not resources.gpu:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
-        return int(total * min(1.0, resources.cpu / (os.cpu_count() or 1)) * FOR_DERIVATIVES)
-    if resources.gpu == "auto" or not torch.cuda.is_available():
-        return None
-    total = torch.cuda.get_device_properties(0).total_memory / 1e6
-    return int(total * min(1.0, resources.gpu) * FOR_DERIVATIVES)
+        part = min(1.0, resources.cpu / (os.cpu_count() or 1))
+        return int(total * part * FOR_DERIVATIVES), None
+    share = SHARE_TO_MEASURE if resources.gpu == "auto" else min(1.0, resources.gpu)
+    return None, share * FOR_DERIVATIVES
 
 
 def load_problem(spec: Spec, data: str | None) -> tuple[Problem, TaskDistribution]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -7,7 +9,9 @@ import torch
 from torch import Tensor
 
 from algorithms import engine, make
+from algorithms.cuda_graphs import CudaGraphs
 from algorithms.engine import Formulation
+from algorithms.programs import Programs
 from episodes.episode import Episodes
 from networks import Params
 from tests.algorithms.problems import (
@@ -43,6 +47,11 @@ def sizes_of_batches(separable: bool, chunk: int) -> list[int]:
 def test_a_batch_is_cut_into_chunks_that_keep_their_weight() -> None:
     assert sizes_of_batches(separable=True, chunk=3) == [3, 3, 1]
     assert sizes_of_batches(separable=True, chunk=7) == [7]
+
+
+def test_chunks_are_of_one_size_where_they_can_be() -> None:
+    assert sizes_of_batches(separable=True, chunk=6) == [4, 3]
+    assert sizes_of_batches(separable=True, chunk=1) == [1] * 7
 
 
 def test_what_is_not_separable_runs_in_one_piece() -> None:
@@ -83,6 +92,59 @@ def test_sentences_are_no_vectors() -> None:
     assert sentences == engine.choose((1, 28, 28), device, 10**9, 10**6)
     assert not sentences.compiled
     assert engine.choose((48,), device, 10**9).compiled
+
+
+def test_on_a_gpu_all_but_sentences_and_short_trials_are_captured() -> None:
+    gpu, often = torch.device("cuda"), engine.CAPTURED_FROM
+    assert engine.choose((1,), gpu, often).captured
+    images = engine.choose((1, 28, 28), gpu, often, gpu_share=0.2)
+    assert (images.captured, images.precision, images.gpu_share) == (True, "tf32", 0.2)
+    for left_out in (
+        engine.choose((1,), gpu, often - 1),
+        engine.choose((1,), gpu),
+        engine.choose((48,), gpu, often, symbols=True),
+        engine.choose((1, 28, 28), torch.device("cpu"), often),
+    ):
+        assert not left_out.captured
+
+
+def test_what_is_prepared_follows_from_the_formulation() -> None:
+    assert engine.prepared(Formulation(8), "") is None
+    assert isinstance(engine.prepared(Formulation(8, compiled=True), ""), Programs)
+    assert isinstance(engine.prepared(Formulation(8, captured=True), ""), CudaGraphs)
+
+
+@pytest.mark.parametrize(
+    ("error", "precision"), [(0.005, "tf32"), (0.02, "float32"), (torch.nan, "float32")]
+)
+def test_products_are_rounded_where_the_meta_gradient_allows(
+    error: float, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now: list[str] = []
+
+    @contextmanager
+    def computing_in(wanted: str, device: torch.device) -> Iterator[None]:
+        now.append(wanted)
+        yield
+        now.pop()
+
+    def rounded(meta: Params, state: Params, *_: object) -> tuple[Params, Params, Params]:
+        off = error if now[-1] == "tf32" else 0.0
+        return {"w": torch.tensor([3.0, 4.0 + 5.0 * off])}, state, {}
+
+    monkeypatch.setattr(engine, "computing_in", computing_in)
+    algorithm = make("maml", small_mlp(), regression_objective(), {})
+    algorithm, episodes = replace(algorithm, meta_gradients=rounded), regression_episodes(2)
+    found = engine.exact_enough(
+        Formulation(8, captured=True, precision="tf32"),
+        algorithm,
+        {},
+        {},
+        {},
+        episodes,
+        keys_of(episodes),
+    )
+    assert found == Formulation(8, captured=True, precision=precision)
 
 
 def test_a_formulation_can_be_recorded() -> None:

@@ -59,6 +59,25 @@ def test_a_chunk_is_cut_to_what_fits(memory_mb: int | None, chunk: int) -> None:
     assert relative_error(found, whole) < 1e-12
 
 
+def test_a_chunk_is_cut_to_a_share_of_the_gpu_that_a_trial_gets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on, hyper = SETTINGS["pool-batch"](), hyperparameters()
+    algorithm = make("maml", on.network, on.objective, {})
+    meta, state = values_for(algorithm, hyper)
+    keys = keys_of(on.episodes)
+    one = (algorithm, meta, state, hyper, on.episodes[:1], keys[:1])
+    held = bytes_held(*one) / 1e6
+    monkeypatch.setattr(engine, "device_megabytes", lambda device: 1000.0)
+    share = 3.5 * held / 1000
+    fitted = engine.fitted(Formulation(100, gpu_share=max(share, 0.001)), *one)
+    assert fitted.memory_mb == max(1, int(1000 * max(share, 0.001)))
+    assert fitted.chunk == min(100, int(fitted.memory_mb // held))
+    monkeypatch.setattr(engine, "device_megabytes", lambda device: None)
+    wanted = Formulation(100, gpu_share=0.5)
+    assert engine.fitted(wanted, *one) == wanted
+
+
 def test_what_cannot_be_cut_is_left_whole() -> None:
     on, hyper = SETTINGS["pool-batch"](), hyperparameters()
     algorithm = make("pretrain", on.network, on.objective, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,9 @@ from rich.console import Console
 from search import dry_run, fitting
 from search.errors import UserError
 from search.fitting import check_builds, check_fits
+from search.sampling import memory_of_a_trial
 from search.spec import Spec, parse_spec
+from search.spec_sections import ResourcesSpec
 from tests.search.small_runs import PAIRS, distribution, small_config
 
 SINUSOID = {"task": "sinusoid", "shots": 5, "query_shots": 5}
@@ -105,3 +108,25 @@ def test_a_mistake_of_ours_is_not_called_the_users(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fitting.algorithms, "make", broken)
     with pytest.raises(ValueError, match="a defect"):
         check_builds(small_config(), distribution("regression"))
+
+
+@pytest.mark.parametrize(
+    ("resources", "memory"),
+    [
+        ({"memory_gb": 4, "gpu": 1}, (2000, None)),
+        ({"gpu": 0.5}, (None, 0.25)),
+        ({"gpu": 2}, (None, 0.5)),
+        ({"gpu": "auto"}, (None, 0.25)),
+    ],
+)
+def test_a_trial_on_a_gpu_gets_its_share_of_the_memory(
+    resources: dict[str, Any], memory: tuple[int | None, float | None]
+) -> None:
+    assert memory_of_a_trial(ResourcesSpec(**resources)) == memory
+
+
+def test_a_trial_on_a_cpu_gets_memory_by_its_share_of_the_processors() -> None:
+    whole, share = memory_of_a_trial(ResourcesSpec(cpu=os.cpu_count()))
+    assert share is None
+    assert whole is not None
+    assert memory_of_a_trial(ResourcesSpec(cpu=10_000))[0] == whole
