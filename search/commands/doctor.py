@@ -69,10 +69,14 @@ def _versions() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
+    from networks.gpu import kernels_run
     from search.provenance import hardware
 
     if torch.cuda.is_available():
         yield Finding("ok", "devices", hardware())
+        if not kernels_run(torch.device("cuda")):
+            advice = "with a C compiler and Python's headers images take a fraction of the time"
+            yield Finding("note", "GPU kernels", "cannot be compiled here", advice)
     else:
         advice = "trials run on the CPU; with a GPU, set resources.gpu in the specification"
         yield Finding("note", "devices", f"{hardware()}, no GPU", advice)
