@@ -54,9 +54,16 @@ class Arguments:
     def quick_signature(self) -> tuple[Any, ...]:
         """Return what tells apart the batches of one algorithm on one problem."""
         support, query = self._rest[0], self._rest[2]
-        numbers = tuple([value.shape for value in self._dictionaries[2].values()])
-        counts = tuple(self._counts.values())
-        return support.shape, query.shape, support.dtype, support.device.type, counts, numbers
+        numbers = self._dictionaries[2]
+        return (
+            support.shape,
+            query.shape,
+            support.dtype,
+            support.device.type,
+            *(tuple(each) for each in self._dictionaries),
+            tuple([value.shape for value in numbers.values()]),
+            tuple(self._counts.items()),
+        )
 
     def signature(self) -> list[Any]:
         """Return names, shapes, types and counts: what a program is made for."""

@@ -7,6 +7,7 @@ writes always the same memory, so that its inputs are copied there first and its
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -55,12 +56,13 @@ class CudaGraphs:
         """
         arguments = Arguments(meta, state, hyper, episodes, keys)
         key = (arguments.quick_signature(), replicas)
-        if key not in self._captured:
-            if self._pool is None:
-                # One for all: each graph's results are copied before another one runs.
-                self._pool = torch.cuda.graph_pool_handle()
-            self._captured[key] = _Captured(algorithm, arguments, replicas, self._pool)
-        return self._captured[key].replay(arguments.tensors())
+        with torch.cuda.device(arguments.device):
+            if key not in self._captured:
+                if self._pool is None:
+                    # One for all: each graph's results are copied before another one runs.
+                    self._pool = torch.cuda.graph_pool_handle()
+                self._captured[key] = _Captured(algorithm, arguments, replicas, self._pool)
+            return self._captured[key].replay(arguments.tensors())
 
 
 class _Captured:
@@ -74,18 +76,22 @@ class _Captured:
         def call() -> Results:
             return arguments.call(algorithm, tuple(self._inputs), replicas)
 
-        aside = torch.cuda.Stream(device)
-        aside.wait_stream(torch.cuda.current_stream(device))
+        usual, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        aside.wait_stream(usual)
         try:
             with torch.cuda.stream(aside):
                 for _ in range(WARM_UPS):
                     call()
-            torch.cuda.current_stream(device).wait_stream(aside)
+            usual.wait_stream(aside)
             with torch.cuda.graph(self._graph, pool, capture_error_mode="thread_local"):
                 results = call()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
+        except Exception as error:
+            # A capture that fails leaves its stream behind, and may hide what it failed of.
+            torch.cuda.set_stream(usual)
+            for cause in _causes(error):
+                if isinstance(cause, torch.OutOfMemoryError):
+                    raise cause from error
+            # Besides torch, Triton and an algorithm of the user's raise errors of their own.
             raise CaptureError(f"{type(error).__name__}: {error}") from error
         self._results = [list(each.values()) for each in results]
         self._names = [list(each) for each in results]
@@ -101,6 +107,14 @@ class _Captured:
                 for names, values in zip(self._names, self._results, strict=True)
             )
         return gradients, after, diagnostics
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, and those while whose handling it was raised."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__context__
 
 
 def _alike(here: list[Tensor], there: list[Tensor]) -> list[tuple[list[Tensor], list[Tensor]]]:

@@ -25,7 +25,7 @@ from algorithms.algorithm import Algorithm, Diagnostics, Hyper
 from algorithms.cuda_graphs import CudaGraphs
 from algorithms.memory import bytes_held, device_megabytes
 from algorithms.precision import Precision, computing_in
-from algorithms.programs import Programs
+from algorithms.programs import Programs, can_compile
 from algorithms.replicas import Results, direct, in_groups
 from episodes.episode import Episodes
 from networks.network import Params
@@ -116,6 +116,21 @@ def choose(
     )
 
 
+def possible(formulation: Formulation, device: torch.device) -> Formulation:
+    """Return the formulation without what a device lacks, whoever it was chosen for.
+
+    Programs are compiled for a CPU, where there is a compiler; graphs are a GPU's, and so is the
+    choice of how exactly to multiply.
+    """
+    on_gpu = device.type == "cuda"
+    return replace(
+        formulation,
+        compiled=formulation.compiled and device.type == "cpu" and can_compile(),
+        captured=formulation.captured and on_gpu,
+        precision=formulation.precision if on_gpu else "float32",
+    )
+
+
 def fitted(
     formulation: Formulation,
     algorithm: Algorithm,
@@ -125,7 +140,7 @@ def fitted(
     episode: Episodes,
     keys: Tensor,
 ) -> Formulation:
-    """Return the formulation with a chunk that its memory holds, at least one episode.
+    """Return the formulation with batches that its memory holds, of at least one episode.
 
     So `meta_batch_size` never decides whether a trial fits. episode: one, which is run to measure
     what it takes; an algorithm that is not separable stays in one piece.
@@ -137,7 +152,11 @@ def fitted(
         return formulation
     held = bytes_held(algorithm, meta, state, hyper, episode, keys)
     room = int(formulation.memory_mb * 1e6 // max(held, 1))
-    return replace(formulation, chunk=max(1, min(formulation.chunk, room)))
+    return replace(
+        formulation,
+        chunk=max(1, min(formulation.chunk, room)),
+        together=max(1, min(formulation.together, room)),
+    )
 
 
 def exact_enough(

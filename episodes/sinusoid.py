@@ -28,7 +28,9 @@ class Sinusoid:
     input_shape: tuple[int, ...] = (1,)
     outputs = 1
     train_classes: int | None = None
-    digest = json_digest({"amplitude": AMPLITUDE, "phase": PHASE, "input": INPUT})
+    digest = json_digest(
+        {"amplitude": AMPLITUDE, "phase": PHASE, "input": INPUT, "sine": "float32"}
+    )
 
     def __init__(self, shots: int, query_shots: int) -> None:
         self.shots = shots

@@ -126,8 +126,12 @@ def _gradients(
 def _on_gpu(images: Tensor, weight: Tensor, form: Form) -> bool:
     """Whether our own kernels are made for this: not for those of one channel a group, say."""
     outputs, _, *sides = weight.shape
+    maps = len(images) * outputs
+    for size, side, pad in zip(images.shape[2:], sides, form.padding, strict=True):
+        maps *= size + 2 * pad - side + 1
     return (
         gpu.usable(images, weight)
+        and maps <= gpu.LARGEST
         and form.stride == [1, 1]
         and form.dilation == [1, 1]
         and max(sides) > 1

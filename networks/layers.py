@@ -72,7 +72,7 @@ def examples_first(inputs: Tensor, normalization: str) -> Tensor:
     normalization: of the network; "layer" and "group" have no kernels for channels last.
     """
     maps = inputs.transpose(0, 1)
-    if normalization not in ("batch", "none"):
+    if inputs.device.type not in ("cpu", "cuda") or normalization not in ("batch", "none"):
         return maps.contiguous()
     flat = maps.flatten(1, 2).contiguous(memory_format=torch.channels_last)
     # Strides by hand: views give an axis of length 1 any stride, and a single channel is laid out
@@ -276,6 +276,8 @@ def normalized_maxima(
         if collected is not None:
             collected[name] = mean.view(form), variance.view(form)
     else:
+        if collected is not None:
+            collected[name] = batch_statistics(maps)
         mean, variance = statistics[name]
         factor = scale * torch.rsqrt(variance + EPSILON)
         offset = shift - mean * factor

@@ -18,7 +18,6 @@ from algorithms.allocator import keep_freed_memory
 from algorithms.errors import PreparationError
 from algorithms.parts import noise
 from algorithms.parts.axis import stacked
-from algorithms.programs import can_compile
 from episodes.episode import Episodes, TaskDistribution, joined, sampling_on
 from networks.network import Params
 from search.building import build, evaluation_steps, hyperparameters, identity
@@ -116,6 +115,8 @@ class _Run:
         keep_freed_memory()
         self.config = config
         self.device = torch.device(config.device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # which graphs and kernels run on
         self.distribution = sampling_on(distribution, self.device)
         self.hyper = hyperparameters(config, self.device)
         self.algorithm, self.loss = build(config, distribution)
@@ -123,7 +124,7 @@ class _Run:
         self.replicas = config.seeds if config.seeds > 1 else None
         self.meta, self.state = self._initial()
         self.smaller = smaller
-        self.formulation = self._made_smaller(self._formulation(resume), resume)
+        self.formulation = self._formulation(resume)
         self.ready = engine.prepared(self.formulation, identity(config, distribution))
         self.outer = OuterLoop(self.meta, config.hyper, self.replicas)
         batch = int(config.hyper["meta_batch_size"])
@@ -150,8 +151,8 @@ class _Run:
     def _formulation(self, resume: Snapshot | None) -> engine.Formulation:
         """Return how batches are run: as they were before an interruption, else as configured."""
         if resume is not None:
-            return engine.Formulation.from_dict(resume.state["formulation"])
-        if self.config.formulation:
+            wanted = engine.Formulation.from_dict(resume.state["formulation"])
+        elif self.config.formulation:
             wanted = engine.Formulation.from_dict(self.config.formulation)
         else:
             wanted = engine.choose(
@@ -159,9 +160,11 @@ class _Run:
                 self.device,
                 symbols=self.distribution.kind == "translation",
             )
-        if wanted.compiled and not can_compile():
+        found = engine.possible(wanted, self.device)
+        if wanted.compiled and not found.compiled:
             log.warning("no C++ compiler is found: %s runs uncompiled", self.config.algorithm)
-            wanted = replace(wanted, compiled=False)
+        if resume is not None:
+            return self._made_smaller(found, resume)
         meta, state = self._own(self.meta, 0), self._own(self.state, 0)
         hyper = {**self.hyper, "progress": torch.tensor(0.0, device=self.device)}
 
@@ -170,7 +173,8 @@ class _Run:
             return sample.to(self.device)
 
         one = drawn(1)
-        fitting = engine.fitted(wanted, self.algorithm, meta, state, hyper, one, one.index)
+        fitting = engine.fitted(found, self.algorithm, meta, state, hyper, one, one.index)
+        fitting = self._made_smaller(fitting, None)
         if fitting.precision == "float32":
             return fitting
         batch = drawn(min(int(self.config.hyper["meta_batch_size"]), self.config.episodes))

@@ -331,7 +331,7 @@ class TestCheckpoint:
     def test_of_another_configuration(self, saved: Path, tmp_path: Path, store: str) -> None:
         """As where a user moved a checkpoint into the folder of another training."""
         config = {**small_config().to_dict(), "seed": 5}
-        config["problem"]["data_digest"] = "b9f2ba3a3de4d337"
+        config["problem"]["data_digest"] = "18c1ae0a79fc1fc3"
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
         arguments = ["train", "mine.yaml", "--seeds=1"]
         trained = call(*arguments, folder=tmp_path, environment={URI: store})

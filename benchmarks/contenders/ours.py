@@ -24,7 +24,9 @@ def eager(workload: Workload, options: Options) -> Contender:
 
 
 def compiled(workload: Workload, options: Options) -> Contender:
-    """Make a workload ready, to run as one compiled program."""
+    """Make a workload ready, to run as one compiled program. Raises NotOfferedError on a GPU."""
+    if torch.device(options.device).type != "cpu":
+        raise NotOfferedError("programs are compiled for a CPU")
     return _build(workload, options, compiled=True)
 
 

@@ -23,10 +23,15 @@ TENSOR_CORES = (8, 0)
 
 def usable(*values: Tensor) -> bool:
     """Whether the kernels take these: 32-bit numbers on an NVIDIA GPU with tensor cores."""
-    return all(
-        value.is_cuda and value.dtype == torch.float32 and value.numel() <= LARGEST
-        for value in values
-    ) and kernels_run(values[0].device)
+    return (
+        all(
+            value.is_cuda and value.dtype == torch.float32 and value.numel() <= LARGEST
+            for value in values
+        )
+        # Triton runs kernels on the current GPU, whichever their data are on.
+        and values[0].device.index == torch.cuda.current_device()
+        and kernels_run(values[0].device)
+    )
 
 
 @cache
@@ -41,10 +46,15 @@ def kernels_run(device: torch.device) -> bool:
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < TENSOR_CORES:
         return False
     try:
-        from networks.gpu import block
+        from networks.gpu import block, convolution
 
         one = torch.ones(1, device=device)
         block.maxima(one.view(1, 1, 1, 1).expand(1, 1, 2, 2), one, one)
+        convolution.try_out(device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         # Compilers, drivers and Triton each raise errors of their own.
         log.warning("torch's kernels are used on %s, ours can't be compiled: %s", device, error)

@@ -199,6 +199,7 @@ class _Normalized(torch.autograd.Function):
     def forward(
         ctx: Any, maps: Tensor, scale: Tensor, shift: Tensor, epsilon: float
     ) -> tuple[Tensor, Tensor, Tensor]:
+        scale, shift = scale.contiguous(), shift.contiguous()
         shape = Shape(*maps.shape)
         parts, each = shape.parts(shape.rows)
         sums, squares = maps.new_empty(2, parts, shape.channels)
@@ -339,7 +340,8 @@ class _NormalizedBackward(torch.autograd.Function):
 class _Maxima(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
-        found, picked, places = _pooled(maps, factor.contiguous(), offset.contiguous())
+        factor = factor.contiguous()
+        found, picked, places = _pooled(maps, factor, offset.contiguous())
         ctx.save_for_backward(maps, factor, picked, places)
         return found
 

@@ -6,7 +6,7 @@ channels a group; see `networks.gpu.convolution_kernels` for what is done instea
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import triton
@@ -23,6 +23,16 @@ PLACES_OF_GRADIENT, PROGRAMS = 32, 1024
 def _precision() -> Precision:
     """As torch is told for convolutions: see `algorithms.precision`."""
     return "tf32" if torch.backends.cudnn.allow_tf32 else "bf16x6"
+
+
+def try_out(device: torch.device) -> None:
+    """Run each kernel once in each precision; whatever is wrong with Triton is raised."""
+    for precision in get_args(Precision):
+        for channels in (1, 64):
+            images = torch.ones(1, channels, 3, 3, device=device)
+            weight = torch.ones(64, channels, 3, 3, device=device)
+            maps = forward(images, weight, [1, 1], 1, precision)
+            by_weight(maps, images, tuple(weight.shape), [1, 1], 1, precision)
 
 
 def _last(maps: Tensor) -> Tensor:
@@ -42,12 +52,21 @@ def _tile(size: int) -> int:
     return min(64, max(16, triton.next_power_of_2(size)))
 
 
-def forward(images: Tensor, weight: Tensor, padding: list[int], groups: int) -> Tensor:
-    """Convolve images (N, T * C, H, W) with a weight (T * O, C, h, w) in T = `groups` groups."""
+def forward(
+    images: Tensor,
+    weight: Tensor,
+    padding: list[int],
+    groups: int,
+    precision: Precision | None = None,
+) -> Tensor:
+    """Convolve images (N, T * C, H, W) with a weight (T * O, C, h, w) in T = `groups` groups.
+
+    precision: here and below, None for what torch is told.
+    """
     outputs = len(weight) // groups
     # (T, O, h, w, C)
     laid = weight.unflatten(0, (groups, outputs)).permute(0, 1, 3, 4, 2).contiguous()
-    return _run(images, laid, padding, flipped=False)
+    return _run(images, laid, padding, precision or _precision(), flipped=False)
 
 
 def by_images(gradient: Tensor, weight: Tensor, padding: list[int], groups: int) -> Tensor:
@@ -56,10 +75,12 @@ def by_images(gradient: Tensor, weight: Tensor, padding: list[int], groups: int)
     # (T, C, h, w, O)
     laid = weight.unflatten(0, (groups, outputs)).permute(0, 2, 3, 4, 1).contiguous()
     around = [tall - 1 - padding[0], wide - 1 - padding[1]]
-    return _run(gradient, laid, around, flipped=True)
+    return _run(gradient, laid, around, _precision(), flipped=True)
 
 
-def _run(images: Tensor, laid: Tensor, padding: list[int], *, flipped: bool) -> Tensor:
+def _run(
+    images: Tensor, laid: Tensor, padding: list[int], precision: Precision, *, flipped: bool
+) -> Tensor:
     images = _last(images)
     count, all_channels, height, width = images.shape
     groups, outputs, tall, wide, channels = laid.shape
@@ -88,7 +109,7 @@ def _run(images: Tensor, laid: Tensor, padding: list[int], *, flipped: bool) -> 
         TALL=tall,
         WIDE=wide,
         FLIPPED=flipped,
-        PRECISION=_precision(),
+        PRECISION=precision,
         PLACES=PLACES,
         OUT=out,
         TERMS=_terms(channels, tall * wide),
@@ -98,14 +119,20 @@ def _run(images: Tensor, laid: Tensor, padding: list[int], *, flipped: bool) -> 
 
 
 def by_weight(
-    gradient: Tensor, images: Tensor, form: tuple[int, ...], padding: list[int], groups: int
+    gradient: Tensor,
+    images: Tensor,
+    form: tuple[int, ...],
+    padding: list[int],
+    groups: int,
+    precision: Precision | None = None,
 ) -> Tensor:
     """Return the gradient by a weight of the form (T * O, C, h, w)."""
     gradient, images = _last(gradient), _last(images)
     outputs, channels, (tall, wide) = form[0] // groups, form[1], form[2:]
     places = gradient.shape[0] * gradient.shape[2] * gradient.shape[3]
     out = _tile(outputs)
-    blocks, size, precision = triton.cdiv(outputs, out), PLACES_OF_GRADIENT, _precision()
+    precision = precision or _precision()
+    blocks, size = triton.cdiv(outputs, out), PLACES_OF_GRADIENT
     whole_tiles = channels % 64 == 0 or (precision == "tf32" and channels % 16 == 0)
     if wide == 3 and whole_tiles:
         kernel, terms = by_weights, min(64, _power_in(channels))

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from algorithms import engine
 from algorithms.algorithm import Diagnostics
+from algorithms.arguments import Arguments
 from algorithms.cuda_graphs import CaptureError, CudaGraphs
 from algorithms.engine import Formulation
 from algorithms.parts.axis import stacked
@@ -49,6 +50,25 @@ def test_no_meta_gradient_waits_for_its_values(name: str, kind: Any) -> None:
 def test_waiting_is_noticed() -> None:
     with pytest.raises(AssertionError, match="waits"), NoWaiting():
         float(torch.ones(1))
+
+
+def test_a_key_tells_batches_and_names_apart() -> None:
+    one = learner("maml", "regression")
+
+    def key(**changes: Any) -> tuple[Any, ...]:
+        of = replace(one, **changes)
+        arguments = Arguments(of.meta, of.state, of.hyper, of.episodes, keys_of(of.episodes))
+        return arguments.quick_signature()
+
+    assert key() == key(meta=scrambled(one.meta, seed=1))
+    others = [
+        {"episodes": one.episodes[:2]},
+        {"hyper": {**one.hyper, "inner_steps": 7}},
+        {"hyper": {**one.hyper, "inner_lr": torch.ones(2)}},
+        {"meta": dict(reversed(one.meta.items()))},
+        {"state": {"seen": torch.ones(1)}},
+    ]
+    assert len({key(), *(key(**changes) for changes in others)}) == 1 + len(others)
 
 
 def moved(one: Learner) -> Learner:

@@ -108,6 +108,17 @@ def test_on_a_gpu_all_but_sentences_and_short_trials_are_captured() -> None:
         assert not left_out.captured
 
 
+def test_a_formulation_is_stripped_of_what_a_device_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = Formulation(8, compiled=True, captured=True, precision="tf32")
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
+    monkeypatch.setattr(engine, "can_compile", lambda: True)
+    assert engine.possible(every, cpu) == Formulation(8, compiled=True)
+    assert engine.possible(every, gpu) == Formulation(8, captured=True, precision="tf32")
+    assert engine.possible(every, torch.device("mps")) == Formulation(8)
+    monkeypatch.setattr(engine, "can_compile", lambda: False)
+    assert engine.possible(every, cpu) == Formulation(8)
+
+
 def test_what_is_prepared_follows_from_the_formulation() -> None:
     assert engine.prepared(Formulation(8), "") is None
     assert isinstance(engine.prepared(Formulation(8, compiled=True), ""), Programs)

@@ -73,6 +73,8 @@ def test_a_chunk_is_cut_to_a_share_of_the_gpu_that_a_trial_gets(
     fitted = engine.fitted(Formulation(100, gpu_share=max(share, 0.001)), *one)
     assert fitted.memory_mb == max(1, int(1000 * max(share, 0.001)))
     assert fitted.chunk == min(100, int(fitted.memory_mb // held))
+    several = engine.fitted(Formulation(100, together=50, memory_mb=1), *one)
+    assert several.together == min(50, several.chunk)
     monkeypatch.setattr(engine, "device_megabytes", lambda device: None)
     wanted = Formulation(100, gpu_share=0.5)
     assert engine.fitted(wanted, *one) == wanted

@@ -13,8 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 pytest.importorskip("triton")
-from networks import gpu
+from networks import build, gpu
+from networks.convolving import Form, _on_gpu
 from networks.gpu import block, convolution
+from networks.layers import examples_first, normalized_maxima
+from networks.network import Statistics
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EPSILON = 1e-5
@@ -119,6 +122,80 @@ def test_blocks_are_torchs_to_the_second_derivative(
         near(found, wanted)
 
 
+def test_scales_may_be_views() -> None:
+    maps, one = drawn(2, 6, 4, 4), drawn(1, seed=1)
+    scale, shift = one.expand(6), drawn(6, 2, seed=2)[:, 0]
+    found = block.normalized_maxima(maps, scale, shift, EPSILON)[0]
+    near(found, normalized(maps.double(), scale.double(), shift.double())[0])
+    near(block.maxima(maps, scale, shift), given(*(v.double() for v in (maps, scale, shift))))
+
+
+@pytest.fixture
+def through_kernels(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Call with True to send every network's maps through the kernels, with False for torch's."""
+
+    def switch(on: bool) -> None:
+        monkeypatch.setattr(gpu, "usable", lambda *values: on)
+
+    return switch
+
+
+@pytest.mark.parametrize("case", ["own", "given", "both", "collected"])
+def test_maxima_of_a_network_are_the_same_by_kernels(
+    case: str, through_kernels: Callable[[bool], None]
+) -> None:
+    inputs = drawn(2, 3, 4, 6, 5)  # (T, N, C, H, W)
+    params = {"block.scale": drawn(4, seed=1), "block.shift": drawn(2, 4, seed=2)}
+    statistics = {"block": (drawn(2, 4, seed=3), drawn(2, 4, seed=4).square())}
+    found = []
+    for on in (True, False):
+        through_kernels(on)
+        collected: Statistics | None = {} if case in ("both", "collected") else None
+        maps = examples_first(inputs, "batch")
+        given = statistics if case in ("given", "both") else None
+        halved = normalized_maxima(params, "block", maps, given, collected)
+        found.append([halved, *(collected or {}).get("block", ())])
+    for ours, torchs in zip(*found, strict=True):
+        near(ours, torchs.double())
+
+
+@pytest.mark.parametrize("own_weights", [True, False])
+def test_a_network_is_the_same_by_kernels_to_the_second_derivative(
+    own_weights: bool, through_kernels: Callable[[bool], None]
+) -> None:
+    network = build("conv4", (3, 7, 8), 4, {"filters": 8, "depth": 2})
+    drawn_params = network.init(torch.Generator().manual_seed(0))
+    params = {name: value.to(DEVICE) for name, value in drawn_params.items()}
+    if own_weights:
+        params = {n: v + 0.1 * drawn(2, *v.shape, seed=9) for n, v in params.items()}
+    images = drawn(2, 5, 3, 7, 8)
+
+    def outputs(*values: Tensor) -> Tensor:
+        return network(dict(zip(params, values, strict=True)), images)
+
+    through_kernels(True)
+    found = to_the_second(outputs, list(params.values()))
+    through_kernels(False)
+    for ours, torchs in zip(found, to_the_second(outputs, list(params.values())), strict=True):
+        distance = float((ours - torchs).norm())
+        assert distance <= 1e-4 * float(torchs.norm())
+
+
+def test_what_does_not_fit_is_left_to_torch(through_kernels: Callable[[bool], None]) -> None:
+    through_kernels(True)
+
+    def fits(images: tuple[int, ...], weight: tuple[int, ...], form: Form) -> bool:
+        return _on_gpu(torch.empty(images, device="meta"), torch.empty(weight, device="meta"), form)
+
+    usual = Form([1, 1], [1, 1], [1, 1], 2)
+    assert fits((75, 2, 28, 28), (128, 1, 3, 3), usual)
+    # More places of maps than 32 bits count, though there are few of images.
+    assert not fits((5000, 150, 84, 84), (3200, 3, 3, 3), usual._replace(groups=50))
+    assert not fits((75, 2, 28, 28), (128, 1, 3, 3), usual._replace(stride=[2, 2]))
+    assert not fits((75, 2, 28, 28), (2, 1, 3, 3), usual)
+    assert not fits((75, 2, 28, 28), (128, 1, 1, 1), usual._replace(padding=[0, 0]))
+
+
 def test_what_is_no_number_is_passed_on() -> None:
     maps = drawn(1, 2, 2, 2)
     maps[0, 1, 1, 0] = torch.nan
@@ -146,6 +223,8 @@ def test_without_a_compiler_torchs_kernels_are_used(
     def failing(*_: object) -> Tensor:
         raise RuntimeError("no C compiler")
 
+    if DEVICE == "cpu":
+        monkeypatch.setattr(convolution, "try_out", lambda device: None)
     gpu.kernels_run.cache_clear()
     assert gpu.kernels_run(torch.device(DEVICE))
     assert not caplog.records

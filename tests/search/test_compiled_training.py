@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from algorithms import programs
+from algorithms import engine, programs
 from algorithms.engine import Formulation
 from algorithms.programs import FOLDER, CompileError, Programs, can_compile
 from search import training
@@ -65,7 +65,7 @@ def test_a_compiled_training_is_the_uncompiled_one_and_resumes_to_the_last_bit(
 def test_a_machine_without_a_compiler_still_trains(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(training, "can_compile", lambda: False)
+    monkeypatch.setattr(engine, "can_compile", lambda: False)
     last = run(config())[-1]
     assert last.phase == "final"
     assert not last.snapshot.state["formulation"]["compiled"]
@@ -78,7 +78,7 @@ def test_a_program_that_does_not_compile_costs_no_trial(
     def fail(*_: object) -> None:
         raise CompileError("CppCompileError: out of disk")
 
-    monkeypatch.setattr(training, "can_compile", lambda: True)
+    monkeypatch.setattr(engine, "can_compile", lambda: True)
     monkeypatch.setattr(Programs, "run", fail)
     reports = run(config())
     assert not reports[-1].snapshot.state["formulation"]["compiled"]

@@ -63,6 +63,20 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot) -> None:
     assert found.state | {"train_seconds": 0} == expected.state | {"train_seconds": 0}
 
 
+def test_what_a_gpu_was_to_do_a_cpu_does_in_its_own_way() -> None:
+    """As where a configuration that was found on a GPU is trained with `device: cpu`."""
+    plain = Formulation(8).to_dict()
+    captured = Formulation(8, captured=True, precision="tf32", gpu_share=0.5).to_dict()
+    found, expected = (
+        list(meta_train(small_config(formulation=each), distribution("regression")))
+        for each in (captured, plain)
+    )
+    last = found[-1].snapshot
+    assert not last.state["formulation"]["captured"]
+    for name, value in expected[-1].snapshot.tensors.items():
+        assert torch.equal(last.tensors[name], value)
+
+
 @pytest.mark.parametrize("batch", [1, 5, 24, 100])
 def test_reports_come_at_the_rungs_and_at_the_end(batch: int) -> None:
     config = small_config(rungs=(8, 16), meta_batch_size=batch)
