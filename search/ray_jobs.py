@@ -157,12 +157,10 @@ class Jobs:
         while True:
             try:
                 text = await anext(tail)
-            except (StopAsyncIteration, *lost) as error:
-                _heed_interrupt()
-                if isinstance(error, StopAsyncIteration):
-                    return shown
+            except StopAsyncIteration:
+                return shown
+            except lost as error:
                 raise _CutError(shown) from error
-            _heed_interrupt()
             seen += len(text)
             if seen > shown:
                 show(text[shown - seen :])
@@ -187,17 +185,6 @@ class Jobs:
             raise FailedError(f"{self.address}: the head does not answer ({kind})") from None
         except (RuntimeError, ValueError) as error:
             raise FailedError(f"{self.address}: {_said(error)}") from None
-
-
-def _heed_interrupt() -> None:
-    """Raise CancelledError after Ctrl-C, which may go under where a connection is just being lost.
-
-    asyncio cancels the task; whatever the task was waiting in may answer with an error or an end
-    of its own.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 class _CutError(Exception):

@@ -232,7 +232,7 @@ def follow_for_a_while(cluster: Cluster) -> Done:
             assert way.cut() >= 1
             begun += read_until(follower, "trial-")
             os.killpg(follower.pid, signal.SIGINT)
-            rest, _ = follower.communicate(timeout=60)
+            rest, _ = follower.communicate(timeout=30)
     return Done(follower.returncode, begun + rest)
 
 
