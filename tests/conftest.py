@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from tests.servers import postgres_binaries
 from tests.several import Together, rank
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A background job of a shell ignores Ctrl-C, and so would every command that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if not torch.cuda.is_available():
     # Triton, when it is first imported, decides whether to interpret its kernels.
     os.environ["TRITON_INTERPRET"] = "1"
