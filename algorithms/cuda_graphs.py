@@ -90,7 +90,7 @@ class _Captured:
             torch.cuda.set_stream(usual)
             for cause in _causes(error):
                 if isinstance(cause, torch.OutOfMemoryError):
-                    raise cause from error
+                    raise cause from None
             # Besides torch, Triton and an algorithm of the user's raise errors of their own.
             raise CaptureError(f"{type(error).__name__}: {error}") from error
         self._results = [list(each.values()) for each in results]

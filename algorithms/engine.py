@@ -98,18 +98,20 @@ def choose(
     """
     vectors = len(input_shape) == 1 and not symbols
     if device.type != "cpu":
-        captured = (
-            device.type == "cuda"
-            and not symbols
-            and batches is not None
-            and batches >= CAPTURED_FROM
-        )
         size = VECTORS if vectors else CONVOLUTIONS_ON_GPU
-        precision: Precision = "float32" if vectors or device.type != "cuda" else "tf32"
-        return Formulation(size, False, size, memory_mb, captured, precision, gpu_share)
+        wanted = Formulation(
+            size,
+            together=size,
+            memory_mb=memory_mb,
+            captured=not symbols and batches is not None and batches >= CAPTURED_FROM,
+            precision="float32" if vectors else "tf32",
+            gpu_share=gpu_share,
+        )
+        return possible(wanted, device)
     if vectors:
         repaid = batches is not None and batches * SAVED_SECONDS > COMPILE_SECONDS
-        return Formulation(VECTORS, repaid, 1 if repaid else TOGETHER, memory_mb)
+        together = 1 if repaid else TOGETHER
+        return Formulation(VECTORS, compiled=repaid, together=together, memory_mb=memory_mb)
     # More at once is no faster: a large convolution alone keeps a core busy.
     return Formulation(
         CONVOLUTIONS_ON_CPU, memory_mb=min(memory_mb or MEGABYTES_ON_CPU, MEGABYTES_ON_CPU)

@@ -170,7 +170,7 @@ def title(formulation: Formulation) -> str:
     return ", ".join(words)
 
 
-def timed(call: Callable[[], None], device: torch.device) -> float:
+def timed(call: Callable[[], object], device: torch.device) -> float:
     """Return the seconds of one call, its work on the device included."""
     began = time.perf_counter()
     call()

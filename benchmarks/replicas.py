@@ -10,8 +10,8 @@ Printed is the time as a ratio to one replica's; fastest of several turns, taken
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -20,18 +20,13 @@ from algorithms.allocator import keep_freed_memory
 from algorithms.parts import noise
 from algorithms.parts.axis import stacked
 from algorithms.parts.losses import REGRESSION
+from benchmarks.engine import timed
 from episodes.episode import joined
 from episodes.sinusoid import Sinusoid
 from networks import build
 
 META_BATCHES = (1, 4, 8, 25)
 REPLICAS = (1, 2, 4, 8)
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def main() -> None:
@@ -67,9 +62,8 @@ def main() -> None:
                     [source.sample("train", s, range(size)) for s in range(count)]
                 ).to(device)
                 keys = noise.keys_of(0, episodes.index)
-                synchronize(device)
-                began = time.perf_counter()
-                engine.meta_gradients(
+                run = partial(
+                    engine.meta_gradients,
                     algorithm,
                     formulation,
                     meta,
@@ -78,10 +72,9 @@ def main() -> None:
                     episodes,
                     keys,
                     ready,
-                    replicas=count if count > 1 else None,
+                    count if count > 1 else None,
                 )
-                synchronize(device)
-                best[count] = min(best[count], time.perf_counter() - began)
+                best[count] = min(best[count], timed(run, device))
         print(f"{size:>10}" + "".join(f"{best[count] / best[1]:>10.2f}" for count in REPLICAS))
 
 

@@ -45,6 +45,6 @@ class Sinusoid:
         amplitude = between(draws[:, 0:1], AMPLITUDE)
         phase = between(draws[:, 1:2], PHASE)
         x = between(draws[:, 2:], INPUT)
-        # Most of the time goes into the sine, which is eight times as fast in 32-bit numbers.
+        # Most of the time goes into the sine, which is far faster in 32-bit numbers.
         y = amplitude.astype(np.float32) * np.sin((x - phase).astype(np.float32))
         return episodes_of(x, y, self.shots, index)

@@ -2,7 +2,7 @@
 
 torch differentiates the backward pass of a convolution by one convolution for each group, with a
 kernel as large as the maps: episodes are groups here, so that on a GPU such a second derivative
-takes ten times as long as all else. A convolution is linear in its images and in its weight, and
+takes longer than all else. A convolution is linear in its images and in its weight, and
 so are its two gradients; each derivative of one of the three is another of them. On a GPU all
 three have kernels of our own (`networks.gpu.convolution`).
 """
@@ -125,13 +125,14 @@ def _gradients(
 
 def _on_gpu(images: Tensor, weight: Tensor, form: Form) -> bool:
     """Whether our own kernels are made for this: not for those of one channel a group, say."""
+    if not gpu.usable(images, weight):
+        return False
     outputs, _, *sides = weight.shape
     maps = len(images) * outputs
     for size, side, pad in zip(images.shape[2:], sides, form.padding, strict=True):
         maps *= size + 2 * pad - side + 1
     return (
-        gpu.usable(images, weight)
-        and maps <= gpu.LARGEST
+        maps <= gpu.LARGEST
         and form.stride == [1, 1]
         and form.dilation == [1, 1]
         and max(sides) > 1

@@ -13,3 +13,9 @@ def has_device(name: str) -> bool:
     if kind == "mps":
         return torch.backends.mps.is_available()
     return kind == "cpu"
+
+
+def make_current(device: torch.device) -> None:
+    """Let this process start graphs and kernels of ours on a GPU; without a number it stays."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)

@@ -22,6 +22,7 @@ from episodes.episode import Episodes, TaskDistribution, joined, sampling_on
 from networks.network import Params
 from search.building import build, evaluation_steps, hyperparameters, identity
 from search.config import Config
+from search.devices import make_current
 from search.episode_stream import EpisodeStream, Trained, training_rows
 from search.evaluation import Learner, evaluate
 from search.memory import peak_megabytes, reset_peak
@@ -115,8 +116,7 @@ class _Run:
         keep_freed_memory()
         self.config = config
         self.device = torch.device(config.device)
-        if self.device.type == "cuda":
-            torch.cuda.set_device(self.device)  # which graphs and kernels run on
+        make_current(self.device)
         self.distribution = sampling_on(distribution, self.device)
         self.hyper = hyperparameters(config, self.device)
         self.algorithm, self.loss = build(config, distribution)

@@ -1,7 +1,7 @@
 """Batch normalization, rectifier and 2 x 2 maxima of maps, as one operation on a GPU.
 
-torch writes and reads a map of all images some thirty times for these three and their first and
-second derivatives, in two hundred kernels; here it is ten times, in ten. Maps lie with episodes and
+torch reads and writes the maps of all images in every step of these three and of their first and
+second derivatives; here each is read a few times, by ten kernels in all. Maps lie with episodes and
 channels last, so that they are rows of channels; the formulas are those of `networks.batch_norm`.
 """
 

@@ -21,6 +21,14 @@ def _added(parts, count, channel, known, channels, PARTS: tl.constexpr):
 
 
 @triton.jit
+def _corner(cell, height, width, high, wide):
+    """Return the row of the maps that is the first of a pooled value's four."""
+    column = cell % wide
+    line = (cell // wide) % high
+    return ((cell // (wide * high)) * height + 2 * line) * width + 2 * column
+
+
+@triton.jit
 def sum_maps(maps, sums, squares, rows, channels, each, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
     """Sum maps, and their squares, over `each` rows from part * each; both less the first row."""
     part = tl.program_id(1)
@@ -103,9 +111,7 @@ def pool(
     inside = (cell < count)[:, None] & known[None, :]
     a = tl.load(factor + channel, mask=known, other=0.0)[None, :]
     b = tl.load(offset + channel, mask=known, other=0.0)[None, :]
-    column = cell % wide
-    row = (cell // wide) % high
-    corner = ((cell // (wide * high)) * height + 2 * row) * width + 2 * column
+    corner = _corner(cell, height, width, high, wide)
     start = maps + corner[:, None] * channels + channel[None, :]
     value = tl.load(start, mask=inside, other=0.0)
     best = a * value + b
@@ -387,9 +393,7 @@ def pick(
     at = cell[:, None] * channels + channel[None, :]
     place = tl.load(places + at, mask=inside, other=4).to(tl.int32)
     passes = inside & (place < 4)
-    column = cell % wide
-    row = (cell // wide) % high
-    corner = ((cell // (wide * high)) * height + 2 * row) * width + 2 * column
+    corner = _corner(cell, height, width, high, wide)
     there = corner[:, None] + (place // 2) * width + place % 2
     u = tl.load(others + there * channels + channel[None, :], mask=passes, other=0.0)
     x = tl.load(picked + at, mask=passes, other=0.0)

@@ -75,7 +75,7 @@ def _devices() -> Iterator[Finding]:
     if torch.cuda.is_available():
         yield Finding("ok", "devices", hardware())
         if not kernels_run(torch.device("cuda")):
-            advice = "with a C compiler and Python's headers images take a fraction of the time"
+            advice = "with a C compiler and Python's headers, networks of images run faster"
             yield Finding("note", "GPU kernels", "cannot be compiled here", advice)
     else:
         advice = "trials run on the CPU; with a GPU, set resources.gpu in the specification"

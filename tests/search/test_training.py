@@ -10,6 +10,7 @@ import torch
 from algorithms.engine import Formulation
 from episodes.episode import Episodes, Kind, Split
 from search import training
+from search.devices import make_current
 from search.records import EpisodeRecords
 from search.run_job import SEAL_SECONDS
 from search.snapshot import Snapshot
@@ -61,6 +62,14 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot) -> None:
     for name, value in found.tensors.items():
         assert torch.equal(value, expected.tensors[name]), name
     assert found.state | {"train_seconds": 0} == expected.state | {"train_seconds": 0}
+
+
+def test_only_a_gpu_with_a_number_is_made_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", made.append)
+    for name in ("cpu", "cuda", "mps", "cuda:1"):
+        make_current(torch.device(name))
+    assert made == [torch.device("cuda:1")]
 
 
 def test_what_a_gpu_was_to_do_a_cpu_does_in_its_own_way() -> None:
