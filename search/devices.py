@@ -1,4 +1,4 @@
-"""Whether the device that a file names is there."""
+"""The device that a file names: whether it is there, and making it the current one."""
 
 from __future__ import annotations
 
