@@ -149,8 +149,8 @@ def environment() -> list[str]:
 def _flat_call(model: Any) -> Compiled:
     """Return a loaded package as a function of a list of tensors.
 
-    Called as it is, it would look for tensors in nested arguments first, which takes as long as
-    some batches of a small network.
+    Called as it is, it would look for tensors in nested arguments first, for which the batches of
+    a small network are too short.
     """
     boxed = getattr(getattr(model, "loader", None), "boxed_run", None)
     if boxed is not None:
