@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from networks.gpu import block_kernels as kernels
+from networks.gpu import block_second_kernels as second_kernels
 
 ROWS, CHANNELS = 64, 32
 PROGRAMS, MOST_PARTS = 1024, 128
@@ -132,7 +133,7 @@ def _sums_of_second(
 ) -> tuple[Tensor, Tensor, Tensor, int]:
     parts, each = shape.parts(shape.rows)
     sums, products, passed = gradient.new_empty(3, parts, shape.channels)
-    kernels.sum_second[(shape.blocks, parts)](
+    second_kernels.sum_second[(shape.blocks, parts)](
         gradient,
         places,
         maps,
@@ -175,7 +176,7 @@ def _spread(
 
 def _pick(shape: Shape, others: Tensor, picked: Tensor, places: Tensor, picking: Tensor) -> Tensor:
     out = torch.empty_like(picked)
-    kernels.pick[(triton.cdiv(shape.cells, ROWS), shape.blocks)](
+    second_kernels.pick[(triton.cdiv(shape.cells, ROWS), shape.blocks)](
         others,
         picked,
         places,
@@ -302,7 +303,7 @@ class _NormalizedBackward(torch.autograd.Function):
         sums, products, passed, parts = _sums_of_second(shape, gradient, places, maps, others, mean)
         by_scale, by_mean, again = (torch.empty_like(mean) for _ in range(3))
         coefficients, picking = maps.new_empty(4, shape.channels), maps.new_empty(3, shape.channels)
-        kernels.finish_second[(shape.blocks,)](
+        second_kernels.finish_second[(shape.blocks,)](
             sums,
             products,
             passed,
