@@ -10,8 +10,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from search.kernel_kills import KernelKills
 
 
 class SupersededError(RuntimeError):
@@ -44,8 +47,10 @@ class Attempts:
 
     def describe(self, number: int, by: str, begins_at: str) -> None:
         """Note who makes an attempt, for which driver, and at which checkpoint it begins."""
-        content = {"by": by, "begins_at": begins_at, "pid": os.getpid()}
-        self._file(number).write_text(json.dumps(content | {"host": socket.gethostname()}))
+        content: dict[str, Any] = {"by": by, "begins_at": begins_at, "pid": os.getpid()}
+        kills = KernelKills.here()
+        content |= {"host": socket.gethostname(), "kernel_kills": kills and asdict(kills)}
+        self._file(number).write_text(json.dumps(content))
 
     def in_vain(self, number: int, by: str, begins_at: str) -> int:
         """Count the attempts in a row before this one that the driver saw end where they began."""
@@ -56,6 +61,18 @@ class Attempts:
                 return count
             count += 1
         return count
+
+    def memory_ran_out(self, number: int, by: str) -> bool:
+        """Whether the attempt before this one, of the same driver, seems to have died of memory.
+
+        So it does where the kernel has killed a process for lack of memory since it began. Of what
+        happened on another machine nothing is known here.
+        """
+        before, now = self._read(number - 1), KernelKills.here()
+        then = before.get("kernel_kills")
+        if before.get("by") != by or now is None or not isinstance(then, dict):
+            return False
+        return then.get("boot") == now.boot and then.get("count", now.count) < now.count
 
     def check(self, number: int) -> None:
         """Raise SupersededError unless this attempt is still the newest one."""

@@ -36,6 +36,7 @@ RESULT = "result"
 DEATHS = 3
 """A process that died so often in a row at one place would die there again."""
 
+KILLED = "the kernel killed a process of its machine for lack of memory, and this one died"
 HUNG, NO_MEMORY = "hung.txt", "no-memory.txt"
 """What a watchdog or the driver leaves in the folder of a job whose process was ended."""
 
@@ -109,6 +110,8 @@ def _end(folder: TrialFolder) -> Progress | None:
         reason = taken.read_text()
         taken.unlink()  # With more room, the job begins without it.
         return Progress("out_of_memory", 0, reason=f"out of memory: {reason}")
+    if folder.memory_ran_out:
+        return Progress("out_of_memory", 0, reason=f"out of memory: {KILLED}")
     if folder.in_vain >= DEATHS:
         reason = f"its process died {folder.in_vain} times in a row without getting any further"
         return Progress("failed", 0, reason=reason)

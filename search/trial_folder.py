@@ -35,12 +35,14 @@ class TrialFolder:
     Whoever resumes supersedes whoever worked here before: no file is ever written by two.
     shards: what is sealed, where that is known.
     in_vain: attempts before this one, of the same driver, that ended where they began.
+    memory_ran_out: whether the one before it seems to have been killed for lack of memory.
     """
 
     def __init__(self, path: Path, shards: tuple[Shard, ...] | None = None):
         self.path = path
         self.attempts = Attempts(path / "attempts")
         self.in_vain = 0
+        self.memory_ran_out = False
         self._attempt: int | None = None
         self._buffer: list[EpisodeRecords] = []
         self._shards = shards
@@ -97,6 +99,7 @@ class TrialFolder:
         self._attempt = self.attempts.claim()
         found = self._newest_valid(config, remove_damaged=True)
         self.in_vain = self.attempts.in_vain(self._attempt, by, self._newest_name())
+        self.memory_ran_out = self.attempts.memory_ran_out(self._attempt, by)
         self.attempts.describe(self._attempt, by, self._newest_name())
         self._buffer = []
         self._shards = () if found is None else found.shards

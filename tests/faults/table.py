@@ -41,6 +41,7 @@ FAULTS = {
     "two-drivers": Fault(processes.two_drivers),
     "trial-hangs": Fault(trials.trial_hangs),
     "node-short-of-memory": Fault(trials.node_short_of_memory),
+    "trial-killed-by-the-kernel": Fault(trials.trial_killed_by_the_kernel),
     "clock-set-back": Fault(clock.clock_set_back),
     "stopped-for-a-while": Fault(processes.stopped_for_a_while),
     "orphan-wakes-up": Fault(processes.orphan_wakes_up),

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.cli import session_members
 from tests.faults import unruly
 from tests.faults.audit import Audit, audit
+from tests.faults.memory import limited
 from tests.faults.setting import Setting, spec
 
 SEARCH_TAKES = 1_700_000_000
@@ -89,6 +90,25 @@ def _short_of_memory(setting: Setting) -> tuple[Audit, int]:
     attempts = len(list((setting.trial(0) / "attempts").glob("*.json")))
     found.expect(attempts == 3, f"{attempts} attempts, not killed, told of and tried once more")
     return found, moved
+
+
+def trial_killed_by_the_kernel(setting: Setting) -> Audit:
+    """The kernel kills a trial that is larger than its container: it goes on, in smaller chunks."""
+    limits = {"episodes": 1400, "first_rung": 350}
+    setting.write(spec(1, 1, budget=limits, **_unruly(setting, trouble=unruly.HUNGRY)))
+    # Between what two and what four episodes eat, on top of what a search itself takes.
+    with (
+        limited(SEARCH_TAKES + 3 * unruly.EATEN) as prefix,
+        setting.started(*setting.search(), prefix=prefix) as driver,
+    ):
+        output, _ = driver.communicate()
+    found = audit(setting.left, 1)
+    found.expect(driver.returncode == 0, output[-2000:])
+    for trial in setting.left.trials():
+        found.expect(trial.state.name == "COMPLETE", f"{trial.state.name}: {trial.user_attrs}")
+    attempts = len(list((setting.trial(0) / "attempts").glob("*.json")))
+    found.expect(attempts == 3, f"{attempts} attempts, not killed, told of and tried once more")
+    return found
 
 
 def random_trouble(setting: Setting) -> Audit:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from search import kernel_kills
 from search.attempts import Attempts, SupersededError
+from search.kernel_kills import KernelKills
 
 
 def test_attempts_are_counted(tmp_path: Path) -> None:
@@ -49,3 +51,38 @@ def test_an_attempt_of_which_only_the_name_was_written_still_counts(tmp_path: Pa
     attempts.claim()
     with pytest.raises(SupersededError):
         attempts.check(first)
+
+
+def test_memory_ran_out_where_the_kernel_killed_during_the_attempt_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = Attempts(tmp_path)
+    told = [
+        KernelKills("one", 3),
+        KernelKills("one", 4),
+        KernelKills("one", 4),
+        KernelKills("two", 9),
+        None,
+    ]
+    found = []
+    for now in told:
+        monkeypatch.setattr(KernelKills, "here", lambda now=now: now)
+        number = attempts.claim()
+        found.append(attempts.memory_ran_out(number, "driver"))
+        attempts.describe(number, "driver", "")
+    assert found == [False, True, False, False, False]
+    monkeypatch.setattr(KernelKills, "here", lambda: KernelKills("two", 10))
+    assert not attempts.memory_ran_out(5, "another driver")
+    assert attempts.memory_ran_out(5, "driver")
+
+
+def test_where_the_kernel_tells_nothing_nothing_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_kills, "COUNTERS", tmp_path / "none")
+    assert KernelKills.here() is None
+    (tmp_path / "vmstat").write_text("nr_free_pages 12\noom_kill 5\n")
+    monkeypatch.setattr(kernel_kills, "COUNTERS", tmp_path / "vmstat")
+    found = KernelKills.here()
+    assert found is not None
+    assert found.count == 5

@@ -20,6 +20,7 @@ from search.attempts import SupersededError
 from search.config import Config
 from search.disk import Waiting
 from search.jobs import Job, Progress
+from search.kernel_kills import KernelKills
 from search.run_job import DEATHS, HUNG, NO_MEMORY, SEAL_SECONDS, Publish, run_job
 from search.trial_folder import TrialFolder
 from tests.search.small_runs import NoisyPrototypes, distribution, small_config
@@ -279,6 +280,25 @@ def test_a_job_whose_node_had_no_memory_left_tells_so_and_may_be_tried_again(
     assert only.phase == "out_of_memory"
     assert only.reason == "out of memory: its node ran low on memory"
     assert list(start(tmp_path, room=2))[-1].phase == "final"
+
+
+@pytest.mark.usefixtures("every_batch_reports")
+def test_a_process_that_dies_while_the_kernel_kills_for_memory_tells_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills = [KernelKills("boot", 7)]
+    monkeypatch.setattr(KernelKills, "here", lambda: kills[0])
+    told = start(tmp_path, by="driver")
+    while next(told).phase != "rung":
+        pass
+    del told
+    kills[0] = KernelKills("boot", 8)
+    (only,) = start(tmp_path, by="driver")
+    assert only.phase == "out_of_memory"
+    assert only.reason.startswith("out of memory: the kernel killed a process")
+    assert next(start(tmp_path, by="driver", room=2)).phase == "train"
+    kills[0] = KernelKills("another boot", 9)
+    assert list(start(tmp_path, by="driver", room=2))[-1].phase == "final"
 
 
 class FullDisk:
