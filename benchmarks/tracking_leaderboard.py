@@ -34,6 +34,9 @@ TRIALS, RANKING, TEST = 1000, 400, 600
 CONFIRMED, SEEDS = 5, 3
 PRUNED_EVERY = 10
 TURNS = 5
+WORKERS = 2
+"""Of an MLflow server: as many as `cluster.yaml` and `deploy/kubernetes` start."""
+
 HEADER = ("store", "command", "seconds (median)", "slowest")
 FORMATS = ("table", "json")
 PROBLEM = Problem(
@@ -61,7 +64,7 @@ def measure(places: Mapping[str, Path], trials: int = TRIALS) -> list[list[str]]
     """
     rows = []
     for name, folder in places.items():
-        with store(name, folder) as uri:
+        with store(name, folder, WORKERS) as uri:
             began = time.perf_counter()
             fill(uri, folder, trials)
             filled = time.perf_counter() - began

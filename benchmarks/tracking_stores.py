@@ -16,17 +16,18 @@ STORES = (SQLITE, SERVER_SQLITE, SERVER_POSTGRES, POSTGRES)
 
 
 @contextmanager
-def store(name: str, folder: Path) -> Iterator[str]:
+def store(name: str, folder: Path, workers: int = 1) -> Iterator[str]:
     """Run a store, one of `STORES`; yields its tracking URI. Its files lie in `folder`.
 
-    Servers run as the tests run them: PostgreSQL as Debian configures it, MLflow with one worker.
+    Servers run as the tests run them, PostgreSQL as Debian configures it.
+    workers: processes of an MLflow server.
     """
     folder.mkdir(parents=True)
     database = f"sqlite:///{folder / 'mlflow.db'}"
     if name == SQLITE:
         yield database
     elif name == SERVER_SQLITE:
-        with mlflow_server(folder, database, folder / "artifacts") as server:
+        with mlflow_server(folder, database, folder / "artifacts", workers=workers) as server:
             yield server.url
     else:
         with postgres(folder) as running:
@@ -34,7 +35,9 @@ def store(name: str, folder: Path) -> Iterator[str]:
             if name == POSTGRES:
                 yield database
             else:
-                with mlflow_server(folder, database, folder / "artifacts") as server:
+                with mlflow_server(
+                    folder, database, folder / "artifacts", workers=workers
+                ) as server:
                     yield server.url
 
 

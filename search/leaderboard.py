@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,8 @@ COLUMNS = (
 )
 HASH_SHOWN = 8
 
-TestValues = Callable[[str, Metric], "pd.Series[float]"]
-"""(run id, metric) -> the metric on each meta-test episode, by episode index."""
+TestValues = Callable[[Sequence[str], Metric], "Sequence[pd.Series[float]]"]
+"""(run ids, metric) -> of each run, the metric on each meta-test episode, by episode index."""
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -111,9 +111,10 @@ def leaderboard(
         & (frame["problem_hash"] == problem_hash)
         & np.isfinite(frame["test_mean"])
     ]
-    again = {str(run_id): runs for run_id, runs in confirmations.groupby("of_run")}
+    confirmations = confirmations[confirmations["of_run"].isin(rows["run_id"])]
+    again = _confirmed(confirmations, problem.metric, test_values)
     entries = [
-        _entry(rank, row, again.get(row["run_id"]), test_values)
+        _entry(rank, row, again.get(row["run_id"]))
         for rank, row in enumerate(rows.to_dict("records"), start=1)
     ]
     return pd.DataFrame(entries, columns=list(COLUMNS))
@@ -215,25 +216,22 @@ def _nothing_to_rank(frame: pd.DataFrame, name: str) -> str:
 def _entry(
     rank: int,
     row: Mapping[Hashable, Any],
-    confirmations: pd.DataFrame | None,
-    test_values: TestValues | None,
+    confirmed: Interval | None,
 ) -> dict[str, Any]:
     config = from_params(row["params"])
-    metric = config.problem.metric
     entry = {name: row[name] for name in COLUMNS if name in row}
     entry |= {
         "rank": rank,
         "inner_steps": inner_steps(config),
-        "metric": metric,
+        "metric": config.problem.metric,
         "parameters": parameters(config),
         "episodes": int(row["episodes"]),
         "seconds_per_1000": 1000 * row["train_seconds"] / (row["episodes"] * config.seeds),
-        "confirmed": confirmations is not None,
+        "confirmed": confirmed is not None,
     }
-    if confirmations is not None:
-        test = _confirmed(confirmations, metric, test_values)
-        entry["test_mean"] = test.mean
-        entry["test_ci95_low"], entry["test_ci95_high"] = test.ci95_low, test.ci95_high
+    if confirmed is not None:
+        entry["test_mean"] = confirmed.mean
+        entry["test_ci95_low"], entry["test_ci95_high"] = confirmed.ci95_low, confirmed.ci95_high
     return entry
 
 
@@ -248,12 +246,24 @@ def parameters(config: Config) -> dict[str, Any]:
     return hyper | {f"{config.network}/{name}": v for name, v in config.settings.items()}
 
 
-def _confirmed(runs: pd.DataFrame, metric: Metric, test_values: TestValues | None) -> Interval:
+def _confirmed(
+    confirmations: pd.DataFrame, metric: Metric, test_values: TestValues | None
+) -> dict[str, Interval]:
+    """Return meta-test of each trial that was confirmed, by the trial's run id."""
+    run_ids = list(confirmations["run_id"])
+    episodes = dict(zip(run_ids, test_values(run_ids, metric), strict=True)) if test_values else {}
+    return {
+        str(trial): _over_seeds(runs, [episodes[run] for run in runs["run_id"] if episodes])
+        for trial, runs in confirmations.groupby("of_run")
+    }
+
+
+def _over_seeds(runs: pd.DataFrame, episodes: Sequence[pd.Series[float]]) -> Interval:
     """Summarize meta-test over the seeds of a confirmation."""
     mean = float(runs["test_mean"].mean())
     n = int(runs["test_n"].min())
-    if test_values is not None:
-        by_seed = pd.concat([test_values(run, metric) for run in runs["run_id"]], axis=1)
+    if episodes:
+        by_seed = pd.concat(episodes, axis=1)
         # Values that are not finite are not in MLflow; then the episodes of the seeds do not match.
         if len(by_seed) == n and not by_seed.isna().to_numpy().any():
             return interval(by_seed.mean(axis=1).to_numpy())

@@ -75,15 +75,23 @@ def _table(board: pd.DataFrame, console: Console, baselines: Sequence[Baseline])
     while _width(widths) > console.width and spared < len(SPARED_IN_NARROW):
         del widths[SPARED_IN_NARROW[spared]]
         spared += 1
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), title=_title(board))
-    for name, width in widths.items():
-        left = name in ("algorithm", "network")
-        # With its width given, rich need not measure a thousand rows.
-        table.add_column(name, justify="left" if left else "right", no_wrap=True, width=width)
+    lines = [" ".join(_padded(name, name, width) for name, width in widths.items())]
     for cells in zip(*(columns[name] for name in widths), strict=True):
-        # As Text: in a string, rich would take "[bold]" for markup.
-        table.add_row(*map(Text, cells))
+        padded = zip(widths, cells, widths.values(), strict=True)
+        lines.append(" ".join(_padded(*cell) for cell in padded))
+    # Of one column, since rich takes half a second to lay out ten thousand cells.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), title=_title(board))
+    # As Text: in a string, rich would take "[bold]" for markup.
+    table.add_column(Text(lines[0]), no_wrap=True, width=_width(widths) - 2)
+    for line in lines[1:]:
+        table.add_row(Text(line))
     return table
+
+
+def _padded(column: str, cell: str, width: int) -> str:
+    left = column in ("algorithm", "network")
+    blanks = " " * (width - cell_len(cell))
+    return cell + blanks if left else blanks + cell
 
 
 def _width(widths: Mapping[str, int]) -> int:

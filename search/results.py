@@ -24,7 +24,7 @@ def board_of(reader: Reader, name: str, top: int | None = None) -> pd.DataFrame:
     bare, prefix = split_name(name)
     frame = reader.trials(bare)
     problem_hash = choose_problem(frame, bare, prefix)
-    return leaderboard(frame, problem_hash, reader.test_values, top)
+    return leaderboard(frame, problem_hash, reader.test_values_of, top)
 
 
 def exported(reader: Reader, name: str, rank: int) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from search.ledger import Ledger
 from search.masking import mask
 from search.run_params import to_params
 from search.tracking_client import connect, explained, is_server, one_writer, resolve_uri
-from search.tracking_reader import SHARD_LIST, find_search
+from search.tracking_query import find_search
+from search.tracking_reader import SHARD_LIST
 from search.trial_folder import TrialFolder
 
 Kind = Literal["trial", "confirmation", "train"]
@@ -70,7 +71,7 @@ class Tracker:
             existing = find_search(self._client, name)
             if existing is not None:
                 raise UserError(
-                    f"search name {name!r}: in use by another search (run {existing}); give "
+                    f"search name {name!r}: in use by another search (run {existing.run_id}); give "
                     f"another --name, or go on with that one: metasweep resume {name}"
                 )
             tags = {"metasweep.kind": "search", "metasweep.search": name}

@@ -8,24 +8,25 @@ import math
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow import MlflowClient
-from mlflow.entities import Run
 
-from search import episode_table
+from search import episode_table, tracking_query
 from search.baseline import KEYS as BASELINE_KEYS
 from search.config import Config
 from search.errors import FailedError, UserError
 from search.garbage import collector_paused
 from search.run_params import from_params
-from search.tracking_client import connect, explained, resolve_uri
+from search.tracking_client import connect, explained, is_server, resolve_uri
+from search.tracking_query import Recorded
+from search.tracking_server import TOGETHER, runs_of_server
 from search.tracking_statistics import keep_statistics
 
-PAGE = 1000
 SHARD_LIST = "episodes/shards.json"
 """Which parquet artifacts make up a run's table, in order."""
 
@@ -64,7 +65,8 @@ class Reader:
     def find_search(self, name: str) -> str | None:
         """Return the run id of the search with this name, or None."""
         with explained(self.uri):
-            return find_search(self._client, name)
+            found = tracking_query.find_search(self._client, name)
+        return found.run_id if found else None
 
     def problems(self) -> dict[str, str]:
         """Return the experiment id of every problem that something was recorded for, by name."""
@@ -73,7 +75,7 @@ class Reader:
             return {
                 experiment.name: experiment.experiment_id
                 for experiment in found
-                if _search_runs(self._client, [experiment.experiment_id], IS_OURS, most=1)
+                if tracking_query.runs(self._client, [experiment.experiment_id], IS_OURS, most=1)
             }
 
     def trials(self, name: str) -> pd.DataFrame:
@@ -86,20 +88,16 @@ class Reader:
         Raises UserError when there is neither a search nor a problem of this name.
         """
         with explained(self.uri), collector_paused():
-            search_run = find_search(self._client, name)
-            if search_run is not None:
-                parent = self._client.get_run(search_run)
-                runs = _search_runs(
-                    self._client,
-                    [parent.info.experiment_id],
-                    f"tags.`mlflow.parentRunId` = '{search_run}'",
-                )
+            search = tracking_query.find_search(self._client, name)
+            if search is not None:
+                of_search = f"tags.`mlflow.parentRunId` = '{search.run_id}'"
+                runs = self._runs(search.experiment, of_search)
             else:
                 experiment = self._client.get_experiment_by_name(name)
                 if experiment is None:
                     raise UserError(self._unknown(name))
-                runs = _search_runs(self._client, [experiment.experiment_id])
-        rows = [_row(run) for run in runs if run.data.tags.get("metasweep.kind") in KINDS]
+                runs = self._runs(experiment.experiment_id)
+        rows = [_row(run) for run in runs if run.tags.get("metasweep.kind") in KINDS]
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         return frame.sort_values(["started", "trial"], kind="stable", ignore_index=True)
 
@@ -144,6 +142,11 @@ class Reader:
         values = {point.step: point.value for point in history}
         return pd.Series(values, dtype=float).sort_index()
 
+    def test_values_of(self, run_ids: Sequence[str], metric: str) -> list[pd.Series[float]]:
+        """Return `test_values` of several runs; a server is asked for several at once."""
+        with ThreadPoolExecutor(TOGETHER if is_server(self.uri) else 1) as pool:
+            return list(pool.map(lambda run_id: self.test_values(run_id, metric), run_ids))
+
     def episodes(self, run_id: str) -> pd.DataFrame:
         """Return a run's episode table (columns: `search.episode_table`), from its artifacts."""
         with tempfile.TemporaryDirectory() as folder, explained(self.uri):
@@ -158,14 +161,19 @@ class Reader:
             ]
             return episode_table.read(shards)
 
+    def _runs(self, experiment: str, query: str = "") -> list[Recorded]:
+        if is_server(self.uri):
+            return runs_of_server(self.uri, [experiment], query)
+        return tracking_query.runs(self._client, [experiment], query)
+
     def _unknown(self, name: str) -> str:
         experiments = self._client.search_experiments()
-        searches = _search_runs(
+        searches = tracking_query.runs(
             self._client,
             [experiment.experiment_id for experiment in experiments],
             "tags.`metasweep.kind` = 'search'",
         )
-        names = {run.data.tags["metasweep.search"] for run in searches}
+        names = {run.tags["metasweep.search"] for run in searches}
         names |= {experiment.name for experiment in experiments} - {"Default"}
         if not names:
             return f"no search or problem named {name!r}: nothing was recorded there yet"
@@ -173,43 +181,11 @@ class Reader:
         return f"no search or problem named {name!r}; there is {', '.join(near)}"
 
 
-def find_search(client: MlflowClient, name: str) -> str | None:
-    """Return the run id of the search with this name, or None."""
-    if not re.fullmatch(r"[\w.-]+", name):
-        return None
-    found = _search_runs(
-        client,
-        [experiment.experiment_id for experiment in client.search_experiments()],
-        f"tags.`metasweep.kind` = 'search' and tags.`metasweep.search` = '{name}'",
-    )
-    return found[0].info.run_id if found else None
-
-
-def _search_runs(
-    client: MlflowClient, experiments: list[str], query: str = "", most: int = PAGE
-) -> list[Run]:
-    """Return the runs that a query finds, oldest first: all, or `most` if that is below a page."""
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            experiments,
-            query,
-            max_results=most,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        runs += page
-        token = page.token
-        if not token or most < PAGE:
-            return runs
-
-
-def _row(run: Run) -> dict[str, Any]:
-    tags = run.data.tags
+def _row(run: Recorded) -> dict[str, Any]:
+    tags = run.tags
     row: dict[str, Any] = {name: tags.get(f"metasweep.{name}", "") for name in TAGS}
-    row |= {"run_id": run.info.run_id, "started": run.info.start_time, "params": run.data.params}
-    row |= {name: _number(run.data.metrics.get(f"summary/{name}")) for name in SUMMARIES}
+    row |= {"run_id": run.run_id, "started": run.started, "params": run.params}
+    row |= {name: _number(run.metrics.get(f"summary/{name}")) for name in SUMMARIES}
     row |= {name: int(row[name] or -1) for name in ("trial", "seed")}
     return row
 

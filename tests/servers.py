@@ -174,10 +174,13 @@ def _service_user() -> str:
 
 
 class MlflowServer:
-    """`mlflow server` with one worker. url: its address; log: the file it writes to."""
+    """`mlflow server`. url: its address; log: the file it writes to."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], port: int, host: str):
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str], port: int, host: str, workers: int
+    ):
         self.port = port
+        self._workers = workers
         self.url = f"http://{host}:{port}"
         self._host = host
         self.log = folder / "mlflow-server.log"
@@ -187,7 +190,7 @@ class MlflowServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", str(self._workers)]
         command += ["--host", self._host, "--port", str(self.port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -231,6 +234,7 @@ def mlflow_server(
     port: int | None = None,
     environment: Mapping[str, str] = {},
     host: str = LOOPBACK,
+    workers: int = 1,
 ) -> Iterator[MlflowServer]:
     """Run an MLflow server on a database; it hands artifacts through to where they are kept.
 
@@ -244,7 +248,8 @@ def mlflow_server(
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    server = MlflowServer(folder, {**settings, **environment}, port or free_port(), host)
+    environment = {**settings, **environment}
+    server = MlflowServer(folder, environment, port or free_port(), host, workers)
     try:
         server.start()
         yield server

@@ -87,7 +87,7 @@ def _standing(
 
     reader = Reader(tracking_uri)
     frame = reader.trials(split_name(name)[0])
-    return standing(frame, name, reader.test_values, top, ranking_needed=ranking_needed)
+    return standing(frame, name, reader.test_values_of, top, ranking_needed=ranking_needed)
 
 
 def _print(found: Standing, name: str, failed: bool, console: Console) -> None:

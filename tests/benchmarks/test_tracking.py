@@ -49,7 +49,7 @@ def test_large_leaderboard_is_that_of_a_search(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     tracking_leaderboard.fill(uri, tmp_path, trials=20)
     reader = Reader(uri)
-    found = standing(reader.trials("large"), "large", reader.test_values)
+    found = standing(reader.trials("large"), "large", reader.test_values_of)
     assert len(found.ranked) == 18
     assert found.ranked["confirmed"].sum() == 5
     assert found.ranked["confirmed"][:5].all()

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,7 +222,9 @@ class TestConfirmation:
     ) -> None:
         draws = np.random.default_rng(0).normal(size=(2, 1000))
         values = {"a1": pd.Series(draws[0] + 0.6), "a2": pd.Series(draws[1] + 0.8)}
-        board = leaderboard(frame, config.problem.hash, lambda run, metric: values[run])
+        board = leaderboard(
+            frame, config.problem.hash, lambda runs, metric: [values[run] for run in runs]
+        )
         expected = interval((values["a1"].to_numpy() + values["a2"].to_numpy()) / 2)
         assert board.iloc[0]["test_mean"] == pytest.approx(expected.mean)
         assert board.iloc[0]["test_ci95_low"] == pytest.approx(expected.ci95_low)
@@ -230,8 +232,8 @@ class TestConfirmation:
     def test_episodes_that_do_not_match_fall_back_to_the_runs(
         self, frame: pd.DataFrame, config: Config
     ) -> None:
-        def short(run: str, metric: str) -> pd.Series:
-            return pd.Series(np.zeros(999 if run == "a1" else 1000))
+        def short(runs: Sequence[str], metric: str) -> list[pd.Series]:
+            return [pd.Series(np.zeros(999 if run == "a1" else 1000)) for run in runs]
 
         board = leaderboard(frame, config.problem.hash, short)
         assert board.iloc[0]["test_mean"] == pytest.approx(0.7)
@@ -366,7 +368,7 @@ def test_from_a_store(
     reader = Reader(tracking_uri)
     for name in ("first", "sinusoid-10shot"):
         frame = reader.trials(name)
-        board = leaderboard(frame, choose_problem(frame, name), reader.test_values)
+        board = leaderboard(frame, choose_problem(frame, name), reader.test_values_of)
         assert list(board["run_id"]) == [first, second]
         assert list(board["confirmed"]) == [True, False]
         gain = board["test_mean"].iloc[0] - board["test_mean"].iloc[1]

@@ -49,7 +49,7 @@ class TestReader:
         config: Config,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("search.tracking_reader.PAGE", 2)
+        monkeypatch.setattr("search.tracking_query.PAGE", 2)
         runs = [tracker.start_trial(config, "train", number) for number in range(5)]
         found = Reader(tracking_uri).trials("sinusoid-10shot")
         assert list(found["run_id"]) == runs
