@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
-from algorithms.graph_terms import PRODUCTS, aten, multiplied_term_by_term
+from algorithms.graph_repeats import computed_once
+from algorithms.graph_terms import PRODUCTS, aten, call, multiplied_term_by_term
 from algorithms.graph_terms import value_of as _value
 
 
@@ -24,10 +25,12 @@ def simplified(module: GraphModule) -> GraphModule:
     """Rewrite a graph of `make_fx` in place, with the same results up to rounding; return it."""
     for node in module.graph.nodes:
         _without_data(module, node)
-    for rewrite in (multiplied_term_by_term, _added_up, _shared, _elementwise):
+    for rewrite in (_without_factors, multiplied_term_by_term, _added_up, _shared, _elementwise):
         for node in list(module.graph.nodes):
             rewrite(module.graph, node)
         module.graph.eliminate_dead_code()
+    computed_once(module.graph)
+    module.graph.eliminate_dead_code()
     module.graph.lint()
     module.recompile()
     return module
@@ -52,6 +55,20 @@ def _without_data(module: GraphModule, node: Node) -> None:
         )
 
 
+def _without_factors(graph: Graph, node: Node) -> None:
+    """Write beta C + alpha A B out, so that nothing that follows need mind the factors."""
+    if node.target != aten.baddbmm.default or not node.kwargs:
+        return
+    factors: Any = node.kwargs
+    with graph.inserting_before(node):
+        product = call(graph, aten.bmm.default, *_operands(node))
+        scaled = call(graph, aten.mul.Tensor, product, factors.get("alpha", 1))
+        added = call(graph, aten.mul.Tensor, node.args[0], factors.get("beta", 1))
+        total = call(graph, aten.add.Tensor, scaled, added)
+    node.replace_all_uses_with(total)
+    graph.erase_node(node)
+
+
 def _added_up(graph: Graph, node: Node) -> None:
     """Turn the sum over episodes of products into one: sum_t A_t B_t = [A_1 A_2 ...] [B_1; ...]."""
     if node.target != aten.sum.dim_IntList:
@@ -68,11 +85,11 @@ def _added_up(graph: Graph, node: Node) -> None:
         for term, transposed in terms:
             found = _summed(graph, term)
             if transposed:
-                found = graph.call_function(aten.transpose.int, (found, 0, 1))
-            total = graph.call_function(aten.add.Tensor, (total, found)) if total else found
+                found = call(graph, aten.transpose.int, found, 0, 1)
+            total = call(graph, aten.add.Tensor, total, found) if total else found
         assert total is not None
         if len(arguments) > 2 and arguments[2]:
-            total = graph.call_function(aten.unsqueeze.default, (total, 0))
+            total = call(graph, aten.unsqueeze.default, total, 0)
     total.meta["val"] = _value(node)
     node.replace_all_uses_with(total)
     graph.erase_node(node)
@@ -96,13 +113,13 @@ def _terms(node: Node, transposed: bool) -> Iterator[tuple[Node, bool]]:
 
 def _summed(graph: Graph, term: Node) -> Node:
     if term.target != aten.bmm.default:
-        return graph.call_function(aten.sum.dim_IntList, (term, [0]))
+        return call(graph, aten.sum.dim_IntList, term, [0])
     left, right = _operands(term)
     rows, columns = _value(left).shape[1], _value(right).shape[2]
-    side = graph.call_function(aten.permute.default, (left, [1, 0, 2]))
-    side = graph.call_function(aten.reshape.default, (side, [rows, -1]))
-    below = graph.call_function(aten.reshape.default, (right, [-1, columns]))
-    return graph.call_function(aten.mm.default, (side, below))
+    side = call(graph, aten.permute.default, left, [1, 0, 2])
+    side = call(graph, aten.reshape.default, side, [rows, -1])
+    below = call(graph, aten.reshape.default, right, [-1, columns])
+    return call(graph, aten.mm.default, side, below)
 
 
 def _shared(graph: Graph, node: Node) -> None:
@@ -116,10 +133,10 @@ def _shared(graph: Graph, node: Node) -> None:
     if _value(right).shape[2] == 1:
         return
     with graph.inserting_before(node):
-        flat = graph.call_function(aten.reshape.default, (left, [episodes * rows, inner]))
-        one = graph.call_function(aten.select.int, (right, 0, 0))
-        product = graph.call_function(aten.mm.default, (flat, one))
-        product = graph.call_function(aten.reshape.default, (product, list(_value(node).shape)))
+        flat = call(graph, aten.reshape.default, left, [episodes * rows, inner])
+        one = call(graph, aten.select.int, right, 0, 0)
+        product = call(graph, aten.mm.default, flat, one)
+        product = call(graph, aten.reshape.default, product, list(_value(node).shape))
         _replace(graph, node, product)
 
 
@@ -133,19 +150,19 @@ def _elementwise(graph: Graph, node: Node) -> None:
         return
     with graph.inserting_before(node):
         if inner == 1:
-            product = graph.call_function(aten.mul.Tensor, (left, right))
+            product = call(graph, aten.mul.Tensor, left, right)
         else:
-            wide = graph.call_function(aten.unsqueeze.default, (left, 3))
-            tall = graph.call_function(aten.unsqueeze.default, (right, 1))
-            product = graph.call_function(aten.mul.Tensor, (wide, tall))
-            product = graph.call_function(aten.sum.dim_IntList, (product, [2]))
+            wide = call(graph, aten.unsqueeze.default, left, 3)
+            tall = call(graph, aten.unsqueeze.default, right, 1)
+            product = call(graph, aten.mul.Tensor, wide, tall)
+            product = call(graph, aten.sum.dim_IntList, product, [2])
         _replace(graph, node, product)
 
 
 def _replace(graph: Graph, node: Node, product: Node) -> None:
     """Put a product in a node's place, with what `baddbmm` adds to it."""
     if node.target == aten.baddbmm.default:
-        product = graph.call_function(aten.add.Tensor, (product, node.args[0]))
+        product = call(graph, aten.add.Tensor, product, node.args[0])
     product.meta["val"] = _value(node)
     node.replace_all_uses_with(product)
     graph.erase_node(node)

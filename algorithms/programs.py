@@ -28,6 +28,7 @@ from algorithms.arguments import Arguments
 from algorithms.errors import PreparationError
 from algorithms.graph_passes import simplified
 from algorithms.replicas import Results
+from algorithms.small_products import compiler_settings, with_small_products
 from episodes.episode import Episodes
 from networks.network import Params
 
@@ -135,8 +136,9 @@ def environment() -> list[str]:
     here = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for folder in SOURCES:
-        for source in sorted((here / folder).rglob("*.py")):
-            digest.update(source.read_bytes())
+        for kind in ("*.py", "*.cpp"):
+            for source in sorted((here / folder).rglob(kind)):
+                digest.update(source.read_bytes())
     return [
         digest.hexdigest(),
         torch.__version__,
@@ -188,7 +190,12 @@ def _compile(
     folder: Path, algorithm: Algorithm, arguments: Arguments, replicas: int | None
 ) -> list[list[str]]:
     graph, names = traced(algorithm, arguments, replicas)
+    graph = with_small_products(graph)
     with torch.no_grad():
         exported = torch.export.export(_Graph(graph), tuple(arguments.tensors()))
-        torch._inductor.aoti_compile_and_package(exported, package_path=str(folder / PACKAGE))
+        torch._inductor.aoti_compile_and_package(
+            exported,
+            package_path=str(folder / PACKAGE),
+            inductor_configs=compiler_settings(),
+        )
     return names

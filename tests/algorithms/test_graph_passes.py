@@ -42,6 +42,35 @@ def test_what_is_added_to_a_product_stays() -> None:
     assert rewritten(affine, drawn(T, N, K), drawn(K, M), drawn(T, 1, M)) == {"mm": 1}
 
 
+@pytest.mark.parametrize("shape", [(N, K, M), (N, 1, M), (N, K, 1)])
+@pytest.mark.parametrize("factors", [{"alpha": -2}, {"beta": 3}, {"alpha": 0.5, "beta": 0.25}])
+def test_factors_of_a_product_stay(shape: tuple[int, int, int], factors: dict[str, float]) -> None:
+    n, k, m = shape
+    tensors = drawn(T, n, 1), drawn(T, n, k), drawn(k, m)
+    rewritten(lambda b, x, w: torch.baddbmm(b, x, w.expand(T, k, m), **factors), *tensors)
+
+
+def test_a_product_that_is_there_already_is_not_computed_again() -> None:
+    def twice(x: Tensor, y: Tensor) -> Tensor:
+        return torch.bmm(x, y.mT).sin() + torch.bmm(x, y.mT).cos()
+
+    assert rewritten(twice, drawn(T, N, K), drawn(T, M, K)) == {"bmm": 1}
+
+
+def test_nor_is_its_transpose() -> None:
+    def both(x: Tensor, y: Tensor) -> Tensor:
+        return torch.bmm(x, y.mT).sin() + torch.bmm(y, x.mT).mT.cos()
+
+    assert rewritten(both, drawn(T, N, K), drawn(T, M, K)) == {"bmm": 1}
+
+
+def test_products_that_only_look_alike_are_both_computed() -> None:
+    def apart(x: Tensor, y: Tensor) -> Tensor:
+        return torch.bmm(x, y) + torch.bmm(y, x) + torch.bmm(x, y.mT) + torch.bmm(y, x.mT)
+
+    assert rewritten(apart, drawn(T, N, N), drawn(T, N, N)) == {"bmm": 3}
+
+
 def test_own_operands_stay_apart() -> None:
     assert rewritten(torch.bmm, drawn(T, N, K), drawn(T, K, M)) == {"bmm": 1}
 

@@ -85,6 +85,8 @@ def test_all_of_metasweep_is_in_it_and_nothing_else_is(tmp_path: Path) -> None:
         f"metasweep-{version('metasweep')}.dist-info",
     }
     assert held["spaces/sinusoid.yaml"] == (HOME / "spaces" / "sinusoid.yaml").read_bytes()
+    kernel = "algorithms/small_products.cpp"
+    assert held[kernel] == (HOME / kernel).read_bytes()
     assert not [name for name in held if name.endswith(".pyc") or "/." in name]
 
 
