@@ -36,7 +36,11 @@ REASON_CHARACTERS = 200
 
 
 class CheckpointError(UserError):
-    """A checkpoint is missing, damaged or not one of ours."""
+    """A checkpoint is missing, damaged or not one of ours, or cannot be read just now."""
+
+
+class DamagedError(CheckpointError):
+    """What a checkpoint was made of is proven not to be there: missing, cut short or changed."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,10 @@ def load(path: Path, config: Config | None = None) -> Checkpoint:
     """Read a checkpoint, given its folder or its JSON file, with all tensors on the CPU.
 
     config: what the checkpoint must have been made by.
-    Raises CheckpointError when it is missing, damaged or foreign, and UserError when it belongs to
-    another configuration than `config`. Values are of the right kind; whether tensors and state fit
-    the configuration is for `search.checkpoint_checks` to say.
+    Raises DamagedError when it is missing or damaged, CheckpointError when it is foreign or cannot
+    be read, and UserError when it belongs to another configuration than `config`. Values are of the
+    right kind; whether tensors and state fit the configuration is for `search.checkpoint_checks` to
+    say.
     """
     file = path / FILE_NAME if os.path.isdir(path) else path
     description = _read_description(file)
@@ -127,16 +132,15 @@ def _read_description(file: Path) -> Mapping[str, Any]:
     try:
         description = json.loads(read_bounded(file, LARGEST_DESCRIPTION))
     except FileNotFoundError:
-        raise CheckpointError(
+        raise DamagedError(
             f"checkpoint {file}: no such file; give a checkpoint's folder or its {FILE_NAME}"
         ) from None
     except UnreadableError as error:
         raise CheckpointError(f"checkpoint {file}: {error}") from None
     # RecursionError: brackets within brackets, thousands of them.
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"checkpoint {file}: truncated, or not a checkpoint of metasweep"
-        ) from error
+        kind = DamagedError if isinstance(error, ValueError) else CheckpointError
+        raise kind(f"checkpoint {file}: truncated, or not a checkpoint of metasweep") from error
     if _is_deep(description, DEEPEST):
         raise CheckpointError(f"checkpoint {file}: nested too deeply, more than {DEEPEST} levels")
     if not isinstance(description, dict) or description.get("format") != FORMAT:
@@ -150,20 +154,27 @@ def _read_description(file: Path) -> Mapping[str, Any]:
 def _read_tensors(file: Path, sha256: str) -> dict[str, Tensor]:
     try:
         content = read_bounded(file, _memory())
-    except (FileNotFoundError, UnreadableError) as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else str(error)
+    except FileNotFoundError as error:
+        raise DamagedError(
+            f"checkpoint {file.parent}: its tensor file {file.name} is missing"
+        ) from error
+    except UnreadableError as error:
         raise CheckpointError(
-            f"checkpoint {file.parent}: its tensor file {file.name} {reason}"
+            f"checkpoint {file.parent}: its tensor file {file.name} {error}"
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise CheckpointError(
+        raise DamagedError(
             f"checkpoint {file}: truncated or changed, its {len(content)} bytes "
             f"do not have the SHA-256 that {FILE_NAME} states"
         )
     try:
         return safetensors.torch.load(content)
-    # Of shapes or kinds of numbers that torch does not know; MemoryError: all are copied once.
-    except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, MemoryError) as error:
+    except MemoryError:  # All are copied once.
+        raise CheckpointError(
+            f"checkpoint {file}: does not fit into the memory that is left"
+        ) from None
+    # Of shapes or kinds of numbers that torch does not know.
+    except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
         reason = cut(visible(str(error)), REASON_CHARACTERS)
         raise CheckpointError(f"checkpoint {file}: not a safetensors file ({reason})") from error
 

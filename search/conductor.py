@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from search.config import Config
-from search.errors import FailedError
+from search.errors import FailedError, UserError
 from search.jobs import Job, Kind, Progress, trial_name
 from search.study import CONFIG, CONFIRMED, SearchStudy, State
 
@@ -149,7 +149,10 @@ class Conductor:
 
     @contextmanager
     def _blocked_by_the_study(self) -> Iterator[None]:
-        """Stop the search, so that it can be gone on with, when its database stays away."""
+        """Stop the search, so that it can be gone on with, when its database stays away.
+
+        Or when a trial in it was made by another version of metasweep.
+        """
         try:
             yield
         except FailedError as error:
@@ -249,11 +252,10 @@ class Conductor:
 
     def _continued(self, number: int) -> Job:
         """Return the job of a trial that an earlier driver left running."""
-        attributes = self.study.attributes(number)
-        if CONFIG not in attributes:
+        if CONFIG not in self.study.attributes(number):
             # The driver ended right after asking: nothing ran, so it starts afresh.
             return self._trial(number, self.study.handle(number))
-        return self._job("trial", number, Config.from_dict(attributes[CONFIG]))
+        return self._job("trial", number, self._config(number))
 
     def _trial(self, number: int, trial: Any) -> Job:
         """Return the job of a trial that has no configuration yet."""
@@ -263,7 +265,7 @@ class Conductor:
         return self._job("trial", number, config)
 
     def _confirmation(self, number: int, seed: int) -> Job:
-        config = Config.from_dict(self.study.attributes(number)[CONFIG])
+        config = self._config(number)
         return self._job("confirmation", number, replace(config, seed=seed, rungs=()))
 
     def _job(self, kind: Kind, number: int, config: Config) -> Job:
@@ -285,7 +287,14 @@ class Conductor:
         ]
 
     def _seeds_of_a_trial(self, number: int) -> int:
-        return Config.from_dict(self.study.attributes(number)[CONFIG]).seeds
+        return self._config(number).seeds
+
+    def _config(self, number: int) -> Config:
+        """Return the configuration of a trial. Raises FailedError when it is no longer one."""
+        try:
+            return Config.from_dict(self.study.attributes(number)[CONFIG])
+        except UserError as error:
+            raise FailedError(f"{trial_name(number)}: {error}") from error
 
     def _may_search(self) -> bool:
         asked = len(self.study.trials("COMPLETE", "PRUNED", "FAIL", "RUNNING"))

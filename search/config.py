@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from episodes.kinds import SCORES, Kind, Score
+from search.errors import UserError
 
 Metric = Literal["query_loss", "query_accuracy", "query_iou"]
 METRICS: dict[Score, Metric] = {"accuracy": "query_accuracy", "iou": "query_iou"}
@@ -115,13 +116,35 @@ class Config:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Config:
-        """Read what `to_dict` wrote. Raises KeyError or TypeError on anything else."""
-        fields = dict(value)
-        fields["problem"] = Problem(**fields["problem"])
-        fields["rungs"] = tuple(fields.get("rungs", ()))
-        return cls(**fields)
+        """Read what `to_dict` wrote.
+
+        Raises UserError where fields are not those of this version of metasweep, and KeyError or
+        TypeError on what never was a configuration.
+        """
+        found = _checked(cls, value, "")
+        found["problem"] = Problem(**_checked(Problem, found["problem"], "problem."))
+        found["rungs"] = tuple(found.get("rungs", ()))
+        return cls(**found)
 
     @property
     def hash(self) -> str:
         """Digest of the whole configuration, seed included."""
         return digest(self.to_dict())
+
+
+def _checked(cls: type[Config | Problem], value: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the fields of a dataclass. Raises UserError where one is unknown or missing."""
+    found, known = dict(value), {each.name: each for each in fields(cls)}
+    needed = [
+        name
+        for name, each in known.items()
+        if each.default is MISSING and each.default_factory is MISSING
+    ]
+    wrong = [(name, "is not a field") for name in found if name not in known]
+    wrong += [(name, "is missing, a field") for name in needed if name not in found]
+    for name, what in wrong:
+        raise UserError(
+            f"configuration: '{where}{name}': {what} of this version of metasweep; the search or "
+            "checkpoint was made by another version, and can be gone on with by that one"
+        )
+    return found

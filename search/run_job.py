@@ -21,6 +21,7 @@ from episodes.episode import TaskDistribution
 from networks import NetworkError
 from search.attempts import SupersededError
 from search.baseline import baseline
+from search.checkpoint import CheckpointError
 from search.config import Config
 from search.disk import PATIENT, StillFullError, Waiting, patiently
 from search.errors import UserError
@@ -65,7 +66,8 @@ def run_job(
     Episodes and checkpoint are sealed together at every rung, at the end, and every 20 seconds in
     between; `publish` then sends what was sealed. A divergence, lack of memory and a failure are
     told as such, never raised; where the disk is full, the job waits, and in the end tells that it
-    is blocked. Raises SupersededError when another process goes on with the job.
+    is blocked, as it does where what is sealed cannot be read. Raises SupersededError when another
+    process goes on with the job.
     by: the driver that runs it, which restarts it where its process dies.
     room: how many times the usual memory there is; episodes run in chunks smaller by as much.
     """
@@ -93,7 +95,7 @@ def run_job(
             yield progress
     except SupersededError:
         raise
-    except StillFullError as error:
+    except (StillFullError, CheckpointError) as error:
         yield Progress("blocked", 0, reason=str(error))
     except Exception as error:
         yield failure(error, folder.path)

@@ -25,7 +25,7 @@ def to_params(config: Config) -> dict[str, str]:
 
 
 def from_params(params: Mapping[str, str]) -> Config:
-    """Read what `to_params` wrote. Raises KeyError or TypeError on anything else."""
+    """Read what `to_params` wrote. Raises KeyError, TypeError or UserError on others."""
     options: dict[str, Any] = {}
     tree: dict[str, Any] = {
         "problem": {"options": options},

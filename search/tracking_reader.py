@@ -107,7 +107,7 @@ class Reader:
             run = self._client.get_run(run_id)
         try:
             return from_params(run.data.params)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, UserError) as error:
             raise FailedError(
                 f"run {run_id}: its parameters are not a configuration of metasweep ({error})"
             ) from error

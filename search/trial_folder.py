@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -14,12 +15,13 @@ import pandas as pd
 from search import checkpoint, episode_table
 from search.atomic_file import write_atomically
 from search.attempts import Attempts
-from search.checkpoint import CheckpointError, Shard
+from search.checkpoint import CheckpointError, DamagedError, Shard
 from search.config import Config
 from search.records import EpisodeRecords
 from search.snapshot import Snapshot
 
 CHECKPOINTS, CHECKPOINTS_KEPT = "checkpoints", 2
+DAMAGED, DAMAGED_KEPT = "damaged", 2
 CHECKPOINT_NAME = re.compile(r"\d{4}-\d{6}")
 """Attempt and number: those of an attempt that was superseded come before all later ones."""
 
@@ -93,20 +95,22 @@ class TrialFolder:
         """Return the newest sealed snapshot, or None when there is none to go on from.
 
         Begins an attempt, on behalf of the driver `by`. A damaged checkpoint, or one with a damaged
-        shard, gives way to the one before. Everything newer than the snapshot is removed. Raises
-        UserError when the folder belongs to another configuration.
+        shard, is set aside with its episodes and gives way to the one before. What was not sealed
+        is removed. Raises CheckpointError when something cannot be read or is of another version of
+        metasweep, and UserError when the folder belongs to another configuration: then everything
+        stays as it is.
         """
         self._attempt = self.attempts.claim()
-        found = self._newest_valid(config, remove_damaged=True)
+        found, damaged = self._look(config)
+        files = _listed(self.path / "episodes")
+        self._shards = () if found is None else found.shards
+        sealed = {shard.name for shard in self._shards}
+        unsealed = [file for file in files if file.name not in sealed]
+        self._set_aside(damaged, unsealed)
         self.in_vain = self.attempts.in_vain(self._attempt, by, self._newest_name())
         self.memory_ran_out = self.attempts.memory_ran_out(self._attempt, by)
         self.attempts.describe(self._attempt, by, self._newest_name())
         self._buffer = []
-        self._shards = () if found is None else found.shards
-        sealed = {shard.name for shard in self._shards}
-        for file in (self.path / "episodes").glob("*"):
-            if file.name not in sealed:
-                file.unlink(missing_ok=True)
         return None if found is None else found.snapshot
 
     def newest(self, config: Config) -> Snapshot | None:
@@ -128,32 +132,64 @@ class TrialFolder:
 
     def _checkpoints(self) -> list[Path]:
         """Return the checkpoint folders, oldest first."""
-        found = self._checkpoint_folder.glob("*")
-        return sorted(folder for folder in found if CHECKPOINT_NAME.fullmatch(folder.name))
+        found = _listed(self._checkpoint_folder)
+        return [folder for folder in found if CHECKPOINT_NAME.fullmatch(folder.name)]
 
     def _newest_name(self) -> str:
         return "".join(folder.name for folder in self._checkpoints()[-1:])
 
-    def _newest_valid(
-        self, config: Config | None = None, remove_damaged: bool = False
-    ) -> checkpoint.Checkpoint | None:
+    def _newest_valid(self, config: Config | None = None) -> checkpoint.Checkpoint | None:
+        found, _ = self._look(config)
+        return found
+
+    def _look(self, config: Config | None) -> tuple[checkpoint.Checkpoint | None, list[Path]]:
+        """Return the newest checkpoint that is whole, and the damaged ones after it, newest first.
+
+        Raises CheckpointError when one cannot be read: it may be whole.
+        """
+        damaged: list[Path] = []
         for folder in reversed(self._checkpoints()):
             try:
                 found = checkpoint.load(folder, config)
                 self._verify(found.shards)
-                return found
-            except CheckpointError as error:
+                return found, damaged
+            except DamagedError as error:
                 log.warning("%s; going back to the one before", error)
-                if remove_damaged:
-                    shutil.rmtree(folder, ignore_errors=True)
-        return None
+                damaged.append(folder)
+        return None, damaged
+
+    def _set_aside(self, damaged: list[Path], unsealed: list[Path]) -> None:
+        """Keep the last damaged checkpoints, the newest with the episodes that go with no other.
+
+        unsealed: files of episodes; without a damaged checkpoint they belong to none.
+        """
+        aside = self.path / DAMAGED
+        # Missing: a process that was superseded, but does not know it yet, cleans up after itself.
+        for file in unsealed:
+            with contextlib.suppress(FileNotFoundError):
+                file.replace(damaged[0] / file.name) if damaged else file.unlink()
+        for folder in damaged:
+            aside.mkdir(exist_ok=True)
+            shutil.rmtree(aside / folder.name, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                folder.replace(aside / folder.name)
+        for folder in _listed(aside)[:-DAMAGED_KEPT]:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _verify(self, shards: Iterable[Shard]) -> None:
         for shard in shards:
-            path = self.shard_path(shard)
-            content = path.read_bytes() if path.exists() else b""
-            if hashlib.sha256(content).hexdigest() != shard.sha256:
-                raise CheckpointError(f"episodes {path}: missing, truncated or changed")
+            path, found = self.shard_path(shard), ""
+            try:
+                with path.open("rb") as stream:
+                    found = hashlib.file_digest(stream, "sha256").hexdigest()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise CheckpointError(
+                    f"episodes {path}: cannot be read: {error.strerror}"
+                ) from error
+            if found != shard.sha256:
+                raise DamagedError(f"episodes {path}: missing, truncated or changed")
 
     def _write_shard(self, number: int) -> Shard:
         name = f"episodes-{number:05d}-{self._attempt:04d}.parquet"
@@ -169,3 +205,16 @@ def newest_checkpoint(path: Path) -> Path:
     """Return the newest checkpoint in a trial's folder; any other path is returned as it is."""
     kept = TrialFolder(path)._checkpoints()
     return kept[-1] if kept else path
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return what is in a folder, by name; nothing where there is no such folder.
+
+    Raises CheckpointError when it cannot be read: `glob` would say that nothing is there.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read: {error.strerror}") from error

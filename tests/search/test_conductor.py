@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from search.conductor import Nothing
 from search.errors import FailedError
 from search.jobs import Job, Progress
-from search.study import REASON
+from search.study import CONFIG, REASON
 from tests.search.conducting import (
     FIRST_RUNG,
     FULL,
@@ -267,3 +268,20 @@ def test_a_seed_repeats_a_search(tmp_path: Path) -> None:
         jobs = remaining(search, lambda job: abs(float(job.config.hyper["inner_lr"]) - 0.3))
         suggested.append([job.config.hyper["inner_lr"] for job in jobs])
     assert suggested[0] == suggested[1]
+
+
+def test_a_trial_of_another_version_of_metasweep_stops_the_search_and_is_kept(
+    search: Search,
+) -> None:
+    search.conduct(trials=2)
+    job = search.job()
+    config = search.study.attributes(job.number)[CONFIG]
+    search.study.annotate(job.number, CONFIG, config | {"momentum": 0.9})
+    conductor = search.conduct(trials=2)
+    assert conductor.next_job() is Nothing.MORE
+    assert conductor.interrupted
+    assert re.match(r"trial-000: .*'momentum': .*made by another version", conductor.blocked)
+    assert search.states() == ["RUNNING"]
+    search.study.annotate(job.number, CONFIG, config)
+    search.conduct(trials=2)
+    assert search.job() == job

@@ -348,6 +348,24 @@ def test_a_disk_that_stays_full_blocks_the_job(
     assert again.phase == "final"
 
 
+def test_what_is_sealed_by_another_version_blocks_the_job(tmp_path: Path) -> None:
+    told = start(tmp_path)
+    while next(told).phase != "rung":
+        pass
+    del told
+    before = table(tmp_path)
+    [file] = tmp_path.glob("checkpoints/*/checkpoint.json")
+    content = file.read_text()
+    file.write_text(content.replace(checkpoint.FORMAT, "metasweep-checkpoint-2"))
+    (only,) = start(tmp_path)
+    assert only.phase == "blocked"
+    assert f"{file}: not a checkpoint of this version" in only.reason
+    file.write_text(content)
+    pd.testing.assert_frame_equal(table(tmp_path), before)
+    *_, again = start(tmp_path)
+    assert again.phase == "final"
+
+
 def test_more_room_means_smaller_chunks_and_the_same_result(tmp_path: Path) -> None:
     usual, smaller = [list(start(tmp_path / str(room), room=room))[-1] for room in (1, 2)]
     assert smaller.value == pytest.approx(usual.value, rel=1e-4)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import safetensors.torch
 import torch
 
 from search import checkpoint, episode_table
 from search.attempts import SupersededError
+from search.checkpoint import CheckpointError
 from search.config import Config
 from search.episode_metrics import episode_metrics
 from search.errors import UserError
@@ -181,6 +186,137 @@ def test_damage_falls_back_to_the_checkpoint_before(
     assert torch.equal(snapshot.tensors["meta/weight"], torch.full((2,), 10.0))
     seal(resumed, config, make_records, 10, 20)
     assert list(TrialFolder(tmp_path).table()["index"]) == list(range(20))
+
+
+def files_below(path: Path) -> dict[str, bytes]:
+    files = (file for file in path.rglob("*") if file.is_file() and file.parent.name != "attempts")
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize(
+    "damage", [break_checkpoint_json, break_tensors, break_newest_shard, lose_newest_shard]
+)
+def test_what_is_damaged_is_set_aside_with_its_episodes(
+    damage: Callable[[Path], Any], tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    folder = TrialFolder(tmp_path)
+    seal(folder, config, make_records, 0, 10)
+    seal(folder, config, make_records, 10, 20)
+    damage(tmp_path)
+    before = files_below(tmp_path)
+    TrialFolder(tmp_path).resume(config)
+    after = files_below(tmp_path)
+    assert sorted(before.values()) == sorted(after.values())
+    aside = {Path(name).parent.as_posix() for name in after.keys() - before.keys()}
+    assert aside == {"damaged/0001-000001"}
+
+
+def test_only_the_last_two_damaged_checkpoints_are_kept(
+    tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    seal(TrialFolder(tmp_path), config, make_records, 0, 10)
+    for _ in range(4):
+        folder = TrialFolder(tmp_path)
+        folder.resume(config)
+        seal(folder, config, make_records, 10, 20)
+        newest = max((tmp_path / "checkpoints").iterdir()) / "checkpoint.json"
+        newest.write_bytes(b"")
+    resumed = TrialFolder(tmp_path).resume(config)
+    assert resumed is not None
+    assert resumed.state["episodes"] == 10
+    kept = sorted(path.name for path in (tmp_path / "damaged").iterdir())
+    assert kept == ["0004-000001", "0005-000001"]
+
+
+def in_description(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    file = path / "checkpoints" / "0001-000001" / "checkpoint.json"
+    description = json.loads(file.read_text())
+    change(description)
+    file.write_text(json.dumps(description))
+
+
+def of_another_format(path: Path) -> None:
+    in_description(path, lambda found: found.update(format="metasweep-checkpoint-2"))
+
+
+def with_a_field_of_another_version(path: Path) -> None:
+    in_description(path, lambda found: found["config"].update(momentum=0.9))
+
+
+def with_a_shard_of_another_version(path: Path) -> None:
+    in_description(path, lambda found: found["shards"][0].update(codec="zstd"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [of_another_format, with_a_field_of_another_version, with_a_shard_of_another_version],
+)
+def test_a_checkpoint_of_another_version_is_refused_and_everything_kept(
+    change: Callable[[Path], Any], tmp_path: Path, config: Config, make_records: MakeRecords
+) -> None:
+    folder = TrialFolder(tmp_path)
+    seal(folder, config, make_records, 0, 10)
+    seal(folder, config, make_records, 10, 20)
+    change(tmp_path)
+    before = files_below(tmp_path)
+    with pytest.raises(CheckpointError, match=r"0001-000001/checkpoint\.json: .* version of meta"):
+        TrialFolder(tmp_path).resume(config)
+    assert files_below(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["*.json", "*.safetensors", "*.parquet", "episodes", "check*s"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_what_cannot_be_read_is_refused_and_everything_kept(
+    tmp_path: Path,
+    config: Config,
+    make_records: MakeRecords,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    number: int,
+) -> None:
+    """As on a network file system that is away, or a disk that goes bad."""
+    folder = TrialFolder(tmp_path)
+    seal(folder, config, make_records, 0, 10)
+    seal(folder, config, make_records, 10, 20)
+    before = files_below(tmp_path)
+
+    def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **options: Any) -> Any:
+            if isinstance(path, str | Path):
+                at = Path(path)
+                if at.match(name) and "attempts" not in at.parts and at.is_relative_to(tmp_path):
+                    raise OSError(number, os.strerror(number), str(path))
+            return real(path, *arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for call in ("open", "scandir", "listdir"):
+            patch.setattr(os, call, refusing(getattr(os, call)))
+        patch.setattr(io, "open", refusing(io.open))
+        with pytest.raises(CheckpointError, match=f"cannot be read: {os.strerror(number)}"):
+            TrialFolder(tmp_path).resume(config)
+    assert files_below(tmp_path) == before
+    resumed = TrialFolder(tmp_path).resume(config)
+    assert resumed is not None
+    assert resumed.state["episodes"] == 20
+
+
+def test_a_checkpoint_that_does_not_fit_into_memory_is_kept(
+    tmp_path: Path, config: Config, make_records: MakeRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = TrialFolder(tmp_path)
+    seal(folder, config, make_records, 0, 10)
+    before = files_below(tmp_path)
+
+    def no_memory(content: bytes) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(safetensors.torch, "load", no_memory)
+        with pytest.raises(CheckpointError, match="does not fit into the memory"):
+            TrialFolder(tmp_path).resume(config)
+    assert files_below(tmp_path) == before
 
 
 def test_whoever_resumes_supersedes_whoever_was_there(
