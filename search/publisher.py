@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.attempts import SupersededError
 from search.backoff import wait_after
 from search.config import Config
 from search.run_file import Run, RunFile
@@ -14,6 +16,8 @@ from search.tracking import Tracker
 from search.trial_folder import TrialFolder
 
 RUN_UNKNOWN_WAIT = 0.2
+
+log = logging.getLogger("metasweep")
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Publisher:
     """Keeps the newest seal of each job, and sends until the store has it.
 
     The run of a job is opened by the driver, which may take its time, too. What is not sent when
-    the process ends lies sealed on disk, and `search.settle` sends it.
+    the process ends lies sealed on disk, and `search.settle` sends it. What another process has
+    taken over meanwhile is that one's to send.
     """
 
     def __init__(self, tracker: Tracker):
@@ -40,7 +45,7 @@ class Publisher:
 
     def publish(self, folder: TrialFolder, *, config: Config, ended: bool) -> None:
         """Have sent what is sealed in a folder by now."""
-        sealed = TrialFolder(folder.path, folder.shards)
+        sealed = folder.as_sealed()
         with self._changed:
             self._due.pop(folder.path, None)
             self._due[folder.path] = _Due(sealed, config, ended)
@@ -67,9 +72,12 @@ class Publisher:
         return RunFile(path, self._tracker.uri).read()
 
     def _send(self, path: Path, due: _Due, run: Run) -> bool:
-        """Send what is due; return whether the store has it."""
-        if not self._tracker.publish(run.id, due.folder, due.config, ended=due.ended):
-            return False
+        """Send what is due; return whether that is over and done with."""
+        try:
+            if not self._tracker.publish(run.id, due.folder, due.config, ended=due.ended):
+                return False
+        except SupersededError as error:
+            log.warning("%s; it sends the episodes, too", error)
         with self._changed:
             if self._due.get(path) is due:
                 del self._due[path]

@@ -36,16 +36,19 @@ class TrialFolder:
     the training that goes on from the checkpoint computes it again.
     Whoever resumes supersedes whoever worked here before: no file is ever written by two.
     shards: what is sealed, where that is known.
+    attempt: which one has sealed it; None for nobody who works here, such as a reader.
     in_vain: attempts before this one, of the same driver, that ended where they began.
     memory_ran_out: whether the one before it seems to have been killed for lack of memory.
     """
 
-    def __init__(self, path: Path, shards: tuple[Shard, ...] | None = None):
+    def __init__(
+        self, path: Path, shards: tuple[Shard, ...] | None = None, attempt: int | None = None
+    ):
         self.path = path
         self.attempts = Attempts(path / "attempts")
         self.in_vain = 0
         self.memory_ran_out = False
-        self._attempt: int | None = None
+        self._attempt = attempt
         self._buffer: list[EpisodeRecords] = []
         self._shards = shards
 
@@ -112,6 +115,15 @@ class TrialFolder:
         self.attempts.describe(self._attempt, by, self._newest_name())
         self._buffer = []
         return None if found is None else found.snapshot
+
+    def as_sealed(self) -> TrialFolder:
+        """Return the folder with what is sealed by now, and nothing that is sealed later."""
+        return TrialFolder(self.path, self.shards, self._attempt)
+
+    def check(self) -> None:
+        """Raise SupersededError when another process has resumed since this one worked here."""
+        if self._attempt is not None:
+            self.attempts.check(self._attempt)
 
     def newest(self, config: Config) -> Snapshot | None:
         """Return the newest sealed snapshot, and leave everything as it is."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from search.attempts import SupersededError
 from search.backoff import wait_after
 from search.config import Config
 from search.errors import StoreError
@@ -172,6 +173,65 @@ def test_two_that_send_the_same_episodes_leave_them_once(
     assert rungs(store.uri, run.id) == [0, 1, 2, 3]
     table = Reader(store.uri).episodes(run.id)
     assert list(table["index"]) == [0, 1, 2, 3]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_process_that_was_superseded_sends_nothing_more(
+    store: Store, runs: SearchRuns, job: Job, snapshot: Snapshot, make_records: MakeRecords
+) -> None:
+    """It wakes up with episodes due, after another process has sent these and more."""
+    run = runs.open(job, None)
+    orphan, successor = Publisher(Tracker(store.uri)), Publisher(Tracker(store.uri))
+    store.go_down()
+    orphan.publish(seal(job, snapshot, make_records, 0, 2), config=job.config, ended=False)
+    assert not orphan.close(0.3)
+    folder = TrialFolder(Path(job.folder))
+    folder.resume(job.config)
+    folder.add([make_records("rung", range(2, 4), 100)])
+    folder.seal(snapshot, job.config)
+    assert orphan.close(30), "it still tries"
+    store.come_back()
+    successor.publish(folder, config=job.config, ended=True)
+    assert successor.close(30)
+    assert rungs(store.uri, run.id) == [0, 1, 2, 3]
+    assert list(Reader(store.uri).episodes(run.id)["index"]) == [0, 1, 2, 3]
+
+
+def test_a_process_superseded_while_it_sends_does_not_list_its_episodes(
+    store: Store,
+    runs: SearchRuns,
+    job: Job,
+    snapshot: Snapshot,
+    make_records: MakeRecords,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, tracker = runs.open(job, None), Tracker(store.uri)
+    folder = seal(job, snapshot, make_records, 0, 2)
+    send = tracker._client.log_artifact
+
+    def stopped_meanwhile(*arguments: str) -> None:
+        send(*arguments)
+        folder.attempts.claim()
+
+    monkeypatch.setattr(tracker._client, "log_artifact", stopped_meanwhile)
+    with pytest.raises(SupersededError):
+        tracker.publish(run.id, folder, job.config, ended=True)
+    ledger = Ledger(folder.path, run.id)
+    assert (ledger.listed, ledger.is_complete) == ([], False)
+
+
+def test_a_list_of_episodes_never_gets_shorter(
+    store: Store, runs: SearchRuns, job: Job, snapshot: Snapshot, make_records: MakeRecords
+) -> None:
+    run, tracker = runs.open(job, None), Tracker(store.uri)
+    folder = TrialFolder(Path(job.folder))
+    for first in (0, 2):
+        folder.add([make_records("rung", range(first, first + 2), 100)])
+        folder.seal(snapshot, job.config)
+    assert tracker.publish(run.id, folder, job.config)
+    before = TrialFolder(folder.path, folder.shards[:1])
+    assert tracker.publish(run.id, before, job.config)
+    assert list(Reader(store.uri).episodes(run.id)["index"]) == [0, 1, 2, 3]
 
 
 def test_closing_says_when_the_store_does_not_take_it(
