@@ -7,7 +7,7 @@ The driver asks `next_job` whenever it has room, passes what jobs tell to `told`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -89,7 +89,11 @@ class Plan:
 
 
 class Conductor:
-    """One search, from its first trial to its last confirmation."""
+    """One search, from its first trial to its last confirmation.
+
+    again: jobs that are COMPLETE to the study, of which files were damaged before they were
+        recorded: they are run once more, and nothing of them is told to the study.
+    """
 
     def __init__(
         self,
@@ -101,6 +105,7 @@ class Conductor:
         sample: Callable[[Any], Config],
         clock: Callable[[], float],
         began: float | None = None,
+        again: Sequence[Job] = (),
     ):
         self.plan = plan
         self.study = study
@@ -119,6 +124,8 @@ class Conductor:
         self._interrupted_trials = [trial.number for trial in study.trials("RUNNING")]
         self._confirmations: list[tuple[int, int]] | None = None
         self._once_more: list[Job] = []
+        self._again = list(again)
+        self._known = {job.name for job in again}
 
     def next_job(self) -> Job | Nothing:
         """Return what to run next; `Nothing.YET` to be asked again, `Nothing.MORE` at the end."""
@@ -165,6 +172,9 @@ class Conductor:
             return Nothing.YET
         if self._once_more:
             return self._hand_out(self._once_more.pop(0))
+        if self._again:
+            job = self._again.pop(0)
+            return self._hand_out(self._job(job.kind, job.number, job.config))
         if self._interrupted_trials:
             return self._hand_out(self._continued(self._interrupted_trials.pop(0)))
         if self._confirmations is None and self._may_search():
@@ -192,7 +202,9 @@ class Conductor:
             del self.running[job.name]
             self._once_more.append(replace(job, room=MORE_ROOM))
             return False
-        if job.kind == "trial" and self._report(job, progress) and not progress.ended:
+        known = job.name in self._known
+        reports = job.kind == "trial" and not known
+        if reports and self._report(job, progress) and not progress.ended:
             self._end(
                 job, "PRUNED", f"pruned by successive halving at {progress.episodes} episodes"
             )
@@ -204,7 +216,7 @@ class Conductor:
             self._end(job, "FAIL", progress.reason)
         elif progress.ended:
             self._end(job, "PRUNED", progress.reason)
-        elif self._must_make_room(job):
+        elif not known and self._must_make_room(job):
             self._end(job, "PRUNED", f"time limit reached at {progress.episodes} episodes")
             return True
         return False
@@ -228,7 +240,13 @@ class Conductor:
     def _end(self, job: Job, state: State, reason: str) -> None:
         progress = self._last.get(job.name, Progress("failed", 0))
         del self.running[job.name]
-        if job.kind == "trial":
+        if job.name in self._known:
+            if state != "COMPLETE":
+                raise FailedError(
+                    f"{job.name}: COMPLETE, but its result is damaged in {job.folder}, and running "
+                    f"it again from what is whole failed: {reason}"
+                )
+        elif job.kind == "trial":
             self.study.tell(job.number, state, progress.value, reason)
         else:
             self.study.note(f"{CONFIRMED}/{job.number}/{job.config.seed}", state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from search.recorder import BackgroundRecorder, SearchRuns, runs_by_name
 from search.room import Resources
 from search.sampling import load_problem, sampler_of
 from search.search_folder import UNSENT, SearchFolder, SearchRecord, free_name
+from search.settle import lost_results
 from search.spec import Spec, parse_spec
 from search.study import CONFIG, SearchStudy
 from search.synchronize import store_of
@@ -186,7 +187,8 @@ def _drive(
             concurrency=fitting if spec.concurrency == "auto" else spec.concurrency,
         )
         display = LiveDisplay(console, problem, plan.trials, plan.seconds, began)
-        display.resumed(*_before(study))
+        again = lost_results(folder, study, runs.tracker.uri)
+        display.resumed(*_before(study, {job.number for job in again if job.kind == "trial"}))
         conductor = Conductor(
             plan,
             study,
@@ -196,6 +198,7 @@ def _drive(
             sampler_of(spec, problem, distribution),
             time.monotonic,
             began,
+            again,
         )
         with display:
             try:
@@ -236,10 +239,15 @@ def _expected(
     )
 
 
-def _before(study: SearchStudy) -> tuple[Counter[str], tuple[float, Job] | None]:
-    """Return what earlier drivers of a search have done: ended trials by state, and the best."""
+def _before(
+    study: SearchStudy, again: Container[int]
+) -> tuple[Counter[str], tuple[float, Job] | None]:
+    """Return what earlier drivers of a search have done: ended trials by state, and the best.
+
+    again: numbers of trials that will end once more.
+    """
     ended = study.trials("COMPLETE", "PRUNED", "FAIL")
-    counts = Counter(trial.state.name for trial in ended)
+    counts = Counter(trial.state.name for trial in ended if trial.number not in again)
     for trial in study.best(1):
         config = Config.from_dict(trial.user_attrs[CONFIG])
         return counts, (float(trial.value or 0), Job("trial", trial.number, config, ""))

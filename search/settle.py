@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from search.checkpoint import CheckpointError
 from search.config import Config
-from search.errors import StoreError
+from search.errors import FailedError, StoreError
 from search.jobs import Job, Progress, trial_name
 from search.ledger import Ledger
 from search.recorder import SearchRuns
+from search.run_file import Run, RunFile
 from search.run_job import RESULT
 from search.search_folder import SearchFolder
 from search.study import CONFIG, CONFIRMED, REASON, SearchStudy, State
@@ -32,43 +34,85 @@ class _Ended:
     reason: str
 
 
+class LostResultError(FailedError):
+    """A job is COMPLETE, but what it ended with is damaged on disk, and MLflow lacks it."""
+
+
 def settle(folder: SearchFolder, study: SearchStudy, runs: SearchRuns) -> int:
     """Send what jobs have sealed, and close the runs of those that have ended.
 
     Returns how many jobs there was anything to do for. Raises StoreError when the store does not
-    answer, and at the end when it has not taken what belongs to some job.
+    answer, and at the end when it has not taken what belongs to some job; FailedError at the end
+    when files of some job are damaged or cannot be read: its run stays open.
     """
-    changed, refused = 0, []
+    changed, refused, unfit = 0, [], []
     for ended in _jobs(folder, study):
         try:
             changed += _settle(ended, runs)
         except StoreError as error:
             check(runs.tracker.uri)
             refused.append(str(error))
+        except LostResultError as error:
+            unfit.append(f"{error}:  metasweep resume {folder.name}")
+        except CheckpointError as error:
+            unfit.append(f"{ended.job.name}: {error}; nothing of it was touched")
     if refused:
-        raise StoreError("\n".join(refused))
+        raise StoreError("\n".join([*unfit, *refused]))
+    if unfit:
+        raise FailedError("\n".join(unfit))
     return changed
+
+
+def lost_results(folder: SearchFolder, study: SearchStudy, tracking_uri: str) -> list[Job]:
+    """List the COMPLETE jobs whose result is neither in MLflow nor whole on disk.
+
+    Run again, each goes on from its last checkpoint that is whole, to the same result.
+    """
+    return [ended.job for ended in _jobs(folder, study) if _is_lost(ended, tracking_uri)]
+
+
+def _is_lost(ended: _Ended, tracking_uri: str) -> bool:
+    path = Path(ended.job.folder)
+    run = RunFile(path, tracking_uri).read()
+    if ended.state != "COMPLETE" or (run is not None and _is_recorded(ended.job, run)):
+        return False
+    try:
+        return _result(TrialFolder(path), ended.job.config) is None
+    except CheckpointError:
+        return False  # It may be whole; `settle` tells of it.
 
 
 def _settle(ended: _Ended, runs: SearchRuns) -> bool:
     job = ended.job
     run = runs.open(job, ended.confirms)
-    if run.closed and Ledger(Path(job.folder), run.id).is_complete:
+    if _is_recorded(job, run):
         return False
     kept = TrialFolder(Path(job.folder))
+    result = _result(kept, job.config)
+    if ended.state == "COMPLETE" and result is None:
+        raise LostResultError(
+            f"{job.name}: COMPLETE, but its last checkpoint or table, in {job.folder}, is missing "
+            "or damaged, and was not sent to MLflow before.\n"
+            "It can be run again from what is whole, to the same result"
+        )
     over = ended.state is not None
     if not runs.tracker.publish(run.id, kept, job.config, ended=over):
         raise StoreError(f"{job.name}: the store at {runs.masked_uri} did not take its episodes")
     if ended.state is not None:
-        numbers = _summaries(kept, job.config)
+        numbers = result.summaries if result else {}
         runs.close(job, ended.confirms, ended.state, ended.reason, numbers)
     return True
 
 
-def _summaries(kept: TrialFolder, config: Config) -> dict[str, float]:
+def _is_recorded(job: Job, run: Run) -> bool:
+    return run.closed and Ledger(Path(job.folder), run.id).is_complete
+
+
+def _result(kept: TrialFolder, config: Config) -> Progress | None:
+    """Return what a job ended with, where that is whole."""
     snapshot = kept.newest(config)
     result = snapshot.state.get(RESULT) if snapshot else None
-    return Progress(**result).summaries if result else {}
+    return Progress(**result) if result else None
 
 
 def _jobs(folder: SearchFolder, study: SearchStudy) -> Iterator[_Ended]:
