@@ -65,14 +65,17 @@ class Attempts:
     def memory_ran_out(self, number: int, by: str) -> bool:
         """Whether the attempt before this one, of the same driver, seems to have died of memory.
 
-        So it does where the kernel has killed a process for lack of memory since it began. Of what
-        happened on another machine nothing is known here.
+        So it does where the kernel has killed a process of this container or other control group,
+        or of this machine where there is none, for lack of memory since it began. Of what happened
+        elsewhere nothing is known here.
         """
         before, now = self._read(number - 1), KernelKills.here()
         then = before.get("kernel_kills")
         if before.get("by") != by or now is None or not isinstance(then, dict):
             return False
-        return then.get("boot") == now.boot and then.get("count", now.count) < now.count
+        if (then.get("boot"), then.get("counter")) != (now.boot, now.counter):
+            return False
+        return then.get("count", now.count) < now.count
 
     def check(self, number: int) -> None:
         """Raise SupersededError unless this attempt is still the newest one."""
@@ -88,7 +91,12 @@ class Attempts:
         return self._folder / f"{number:04d}.json"
 
     def _numbers(self) -> list[int]:
-        return [int(file.stem) for file in self._folder.glob("*.json") if file.stem.isdigit()]
+        try:
+            # Unlike `glob`, this tells a folder that cannot be read from one without attempts.
+            files = [Path(name) for name in os.listdir(self._folder)]
+        except FileNotFoundError:
+            return []
+        return [int(file.stem) for file in files if file.suffix == ".json" and file.stem.isdigit()]
 
     def _read(self, number: int) -> dict[str, Any]:
         try:

@@ -37,7 +37,7 @@ RESULT = "result"
 DEATHS = 3
 """A process that died so often in a row at one place would die there again."""
 
-KILLED = "the kernel killed a process of its machine for lack of memory, and this one died"
+KILLED = "the kernel killed a process for lack of memory where it ran, and this one died"
 HUNG, NO_MEMORY = "hung.txt", "no-memory.txt"
 """What a watchdog or the driver leaves in the folder of a job whose process was ended."""
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
+import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from search import kernel_kills
 from search.attempts import Attempts, SupersededError
 from search.kernel_kills import KernelKills
 
@@ -58,10 +60,11 @@ def test_memory_ran_out_where_the_kernel_killed_during_the_attempt_before(
 ) -> None:
     attempts = Attempts(tmp_path)
     told = [
-        KernelKills("one", 3),
-        KernelKills("one", 4),
-        KernelKills("one", 4),
-        KernelKills("two", 9),
+        KernelKills("one", "group", 3),
+        KernelKills("one", "group", 4),
+        KernelKills("one", "group", 4),
+        KernelKills("one", "another group", 9),
+        KernelKills("two", "another group", 10),
         None,
     ]
     found = []
@@ -70,19 +73,37 @@ def test_memory_ran_out_where_the_kernel_killed_during_the_attempt_before(
         number = attempts.claim()
         found.append(attempts.memory_ran_out(number, "driver"))
         attempts.describe(number, "driver", "")
-    assert found == [False, True, False, False, False]
-    monkeypatch.setattr(KernelKills, "here", lambda: KernelKills("two", 10))
-    assert not attempts.memory_ran_out(5, "another driver")
-    assert attempts.memory_ran_out(5, "driver")
+    assert found == [False, True, False, False, False, False]
+    monkeypatch.setattr(KernelKills, "here", lambda: KernelKills("two", "another group", 11))
+    assert not attempts.memory_ran_out(6, "another driver")
+    assert attempts.memory_ran_out(6, "driver")
 
 
-def test_where_the_kernel_tells_nothing_nothing_is_known(
+def test_an_attempt_notes_which_counter_it_has_read(tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path)
+    attempts.describe(attempts.claim(), "driver", "")
+    [file] = tmp_path.iterdir()
+    here = KernelKills.here()
+    assert here is not None
+    assert json.loads(file.read_text())["kernel_kills"] == {
+        "boot": here.boot,
+        "counter": here.counter,
+        "count": here.count,
+    }
+
+
+def test_a_folder_of_attempts_that_cannot_be_read_supersedes_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_kills, "COUNTERS", tmp_path / "none")
-    assert KernelKills.here() is None
-    (tmp_path / "vmstat").write_text("nr_free_pages 12\noom_kill 5\n")
-    monkeypatch.setattr(kernel_kills, "COUNTERS", tmp_path / "vmstat")
-    found = KernelKills.here()
-    assert found is not None
-    assert found.count == 5
+    attempts = Attempts(tmp_path)
+    number = attempts.claim()
+
+    def refuse(path: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patch:
+        for call in ("listdir", "scandir"):
+            patch.setattr(os, call, refuse)
+        with pytest.raises(PermissionError):
+            attempts.check(number)
+    attempts.check(number)

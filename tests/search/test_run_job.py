@@ -286,18 +286,18 @@ def test_a_job_whose_node_had_no_memory_left_tells_so_and_may_be_tried_again(
 def test_a_process_that_dies_while_the_kernel_kills_for_memory_tells_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kills = [KernelKills("boot", 7)]
+    kills = [KernelKills("boot", "group", 7)]
     monkeypatch.setattr(KernelKills, "here", lambda: kills[0])
     told = start(tmp_path, by="driver")
     while next(told).phase != "rung":
         pass
     del told
-    kills[0] = KernelKills("boot", 8)
+    kills[0] = KernelKills("boot", "group", 8)
     (only,) = start(tmp_path, by="driver")
     assert only.phase == "out_of_memory"
     assert only.reason.startswith("out of memory: the kernel killed a process")
     assert next(start(tmp_path, by="driver", room=2)).phase == "train"
-    kills[0] = KernelKills("another boot", 9)
+    kills[0] = KernelKills("another boot", "group", 9)
     assert list(start(tmp_path, by="driver", room=2))[-1].phase == "final"
 
 
