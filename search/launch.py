@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -87,9 +88,10 @@ def start(
     with folder.locked(), _ray(name, problem, console):
         spec = _on_what_there_is(spec)
         # Noted first: whoever is cut off before the store answers can go on with this search.
-        record = SearchRecord(resolved, "", mask(tracking_uri, tracking_uri), data)
+        token = uuid.uuid4().hex
+        record = SearchRecord(resolved, "", mask(tracking_uri, tracking_uri), data, token=token)
         folder.write(record)
-        run_id = tracker.start_search(problem, name, resolved, spec.seed)
+        run_id = tracker.start_search(problem, name, resolved, spec.seed, token)
         record = replace(record, run_id=run_id)
         folder.write(record)
         runs = SearchRuns(tracker, name, run_id, None)
@@ -133,7 +135,8 @@ def resume(
         reader = Reader(uri)
         if not record.run_id:
             found = reader.find_search(name)
-            run_id = found or tracker.start_search(problem, name, record.spec, spec.seed)
+            again = (problem, name, record.spec, spec.seed, record.token)
+            run_id = found or tracker.start_search(*again)
             record = replace(record, run_id=run_id)
         folder.write(record)
         runs = SearchRuns(tracker, name, record.run_id, runs_by_name(reader.trials(name)))

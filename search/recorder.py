@@ -27,7 +27,7 @@ log = logging.getLogger("metasweep")
 
 
 class SearchRuns:
-    """The runs of one search's jobs; every call may be repeated.
+    """The runs of one search's jobs, one a job; every call may be repeated.
 
     known: ids of runs by job name, which the store had before this driver began.
     """
@@ -39,6 +39,7 @@ class SearchRuns:
         self._name = name
         self._search_run_id = search_run_id
         self._known = dict(known or {})
+        self._unsure: set[str] = set()
         self._opening = threading.Lock()
 
     @property
@@ -54,14 +55,7 @@ class SearchRuns:
             if run is not None:
                 return run
             if job.name not in self._known:
-                self._known[job.name] = self.tracker.create_trial(
-                    job.config,
-                    job.kind,
-                    job.number,
-                    search_name=self._name,
-                    search_run_id=self._search_run_id,
-                    of_run=self._confirmed(job, confirms),
-                )
+                self._known[job.name] = self._create(job, self._confirmed(job, confirms))
             run = Run(self._known[job.name])
             self.tracker.describe_trial(run.id, job.config)
             file.write(run)
@@ -75,6 +69,38 @@ class SearchRuns:
         if not run.closed:
             self.tracker.finish_trial(run.id, state, reason, numbers)
             RunFile(Path(job.folder), self.tracker.uri).write(Run(run.id, closed=True))
+        if job.name in self._unsure:
+            self.remove_doubles(Path(job.folder).parent)
+            self._unsure.discard(job.name)
+
+    def remove_doubles(self, trials: Path) -> None:
+        """Remove what the store opened beside the search's own run, and those in its jobs' folders.
+
+        A server that is asked for a run, and asked again since it does not answer, may carry out
+        both, the first one long after the second. Nothing was ever recorded in such a run.
+        trials: the folder of the jobs' folders. Raises StoreError.
+        """
+        for double in self.tracker.doubles(self._search_run_id):
+            self.tracker.delete(double)
+        for run in self.tracker.open_runs(self._search_run_id):
+            tags = (run.tags.get(f"metasweep.{name}", "") for name in ("kind", "trial", "seed"))
+            noted = RunFile(trials / _name_of(*tags), self.tracker.uri).read()
+            if noted is not None and noted.id != run.run_id:
+                self.tracker.delete(run.run_id)
+
+    def _create(self, job: Job, of_run: str | None) -> str:
+        try:
+            return self.tracker.create_trial(
+                job.config,
+                job.kind,
+                job.number,
+                search_name=self._name,
+                search_run_id=self._search_run_id,
+                of_run=of_run,
+            )
+        except StoreError:
+            self._unsure.add(job.name)
+            raise
 
     def _confirmed(self, job: Job, confirms: str | None) -> str | None:
         if confirms is None:
@@ -93,10 +119,13 @@ def runs_by_name(frame: pd.DataFrame) -> dict[str, str]:
     names: dict[str, str] = {}
     columns = (frame[name] for name in ("kind", "trial", "seed", "run_id"))
     for kind, trial, seed, run_id in zip(*columns, strict=True):
-        again = kind == "confirmation"
-        name = confirmation_name(int(trial), int(seed)) if again else trial_name(int(trial))
-        names.setdefault(name, str(run_id))
+        names.setdefault(_name_of(kind, trial, seed), str(run_id))
     return names
+
+
+def _name_of(kind: str, trial: str | int, seed: str | int) -> str:
+    again = kind == "confirmation"
+    return confirmation_name(int(trial), int(seed)) if again else trial_name(int(trial))
 
 
 class _Task(NamedTuple):

@@ -31,6 +31,7 @@ class SearchRecord:
     elapsed: seconds spent by the drivers so far.
     state: "RUNNING" until all trials have ended, "UNSENT" until the MLflow store holds everything,
         then "COMPLETE".
+    token: by which its MLflow run is known from that of another search of the same name.
     Passwords in addresses are masked.
     """
 
@@ -40,6 +41,7 @@ class SearchRecord:
     data: str | None
     elapsed: float = 0.0
     state: str = "RUNNING"
+    token: str = ""
 
 
 class SearchFolder:

@@ -39,7 +39,7 @@ class LostResultError(FailedError):
 
 
 def settle(folder: SearchFolder, study: SearchStudy, runs: SearchRuns) -> int:
-    """Send what jobs have sealed, and close the runs of those that have ended.
+    """Send what jobs have sealed, close the runs of those that have ended, and remove doubles.
 
     Returns how many jobs there was anything to do for. Raises StoreError when the store does not
     answer, and at the end when it has not taken what belongs to some job; FailedError at the end
@@ -58,6 +58,7 @@ def settle(folder: SearchFolder, study: SearchStudy, runs: SearchRuns) -> int:
             unfit.append(f"{ended.job.name}: {error}; nothing of it was touched")
     if refused:
         raise StoreError("\n".join([*unfit, *refused]))
+    runs.remove_doubles(folder.trials)
     if unfit:
         raise FailedError("\n".join(unfit))
     return changed

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import re
+import uuid
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -23,13 +24,15 @@ from search.ledger import Ledger
 from search.masking import mask
 from search.run_params import to_params
 from search.tracking_client import connect, explained, is_server, one_writer, resolve_uri
-from search.tracking_query import find_search
+from search.tracking_creation import open_once, same
+from search.tracking_query import Recorded, find_search, runs
 from search.tracking_reader import SHARD_LIST
 from search.trial_folder import TrialFolder
 
 Kind = Literal["trial", "confirmation", "train"]
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
+PARENT, STATE, TOKEN = "mlflow.parentRunId", "metasweep.state", "metasweep.token"
 METRICS_PER_BATCH = 1000
 REASON_CHARACTERS = 4000
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
@@ -59,24 +62,29 @@ class Tracker:
             self._connected = connect(self.uri)
         return self._connected
 
-    def start_search(self, problem: Problem, name: str, spec: Mapping[str, Any], seed: int) -> str:
+    def start_search(
+        self, problem: Problem, name: str, spec: Mapping[str, Any], seed: int, token: str = ""
+    ) -> str:
         """Open the parent run of a new search; return its run id.
 
         spec: the resolved specification, kept as the artifact `spec.yaml`.
+        token: what this search alone has; called again with it, this opens no second run.
         Raises UserError when the name is unfit or in use.
         """
         if not re.fullmatch(r"[\w.-]+", name):
             raise UserError(f"search name {name!r}: use letters, digits, '-', '_' and '.' only")
         with explained(self.uri):
             existing = find_search(self._client, name)
-            if existing is not None:
+            if existing is not None and (not token or existing.tags.get(TOKEN) != token):
                 raise UserError(
                     f"search name {name!r}: in use by another search (run {existing.run_id}); give "
                     f"another --name, or go on with that one: metasweep resume {name}"
                 )
             tags = {"metasweep.kind": "search", "metasweep.search": name}
+            tags[TOKEN] = token or uuid.uuid4().hex
+            identity = dict(tags)
             tags |= _origin(problem) | {"metasweep.seed": str(seed)}
-            run_id = self._create_run(problem, name, tags)
+            run_id = self._create_run(problem, name, tags, identity)
             self._client.log_dict(run_id, dict(spec), "spec.yaml")
         return run_id
 
@@ -92,27 +100,30 @@ class Tracker:
     ) -> str:
         """Open the run of one trial; return its run id. `describe_trial` says what it is of.
 
-        search_run_id: the parent; None for a training outside of any search.
+        search_run_id: the parent, below which a job has one run, however often this is called for
+            it; None for a training outside of any search, which gets a new run each time.
         of_run: the run that a confirmation repeats with a fresh seed.
         """
-        tags = {
+        identity = {
             "metasweep.kind": kind,
             "metasweep.trial": str(number),
-            "metasweep.algorithm": config.algorithm,
-            "metasweep.network": config.network,
             "metasweep.seed": str(config.seed),
-        } | _origin(config.problem)
+        }
+        if search_run_id is not None:
+            identity[PARENT] = search_run_id
+        else:
+            identity[TOKEN] = uuid.uuid4().hex
+        if of_run is not None:
+            identity["metasweep.of_run"] = of_run
+        tags = identity | _origin(config.problem)
+        tags |= {"metasweep.algorithm": config.algorithm, "metasweep.network": config.network}
         if search_name:
             tags["metasweep.search"] = search_name
-        if search_run_id is not None:
-            tags["mlflow.parentRunId"] = search_run_id
-        if of_run is not None:
-            tags["metasweep.of_run"] = of_run
         name = f"{kind}-{number:03d}-{config.algorithm}-{config.network}"
         if kind == "confirmation":
             name += f"-seed-{config.seed}"
         with explained(self.uri):
-            return self._create_run(config.problem, name, tags)
+            return self._create_run(config.problem, name, tags, identity)
 
     def describe_trial(self, run_id: str, config: Config) -> None:
         """Write a trial's full configuration into its run. May be called again."""
@@ -174,7 +185,7 @@ class Tracker:
         state: what the trial is to the study. A pruned run is FINISHED to MLflow; the tag tells.
         summaries: logged as `summary/<name>` where finite.
         """
-        tags: dict[str, str] = {"metasweep.state": state}
+        tags: dict[str, str] = {STATE: state}
         if reason:
             tags["metasweep.reason"] = mask(reason, self.uri)[:REASON_CHARACTERS]
         rows = (Row(f"summary/{name}", float(value), 0) for name, value in summaries.items())
@@ -194,13 +205,37 @@ class Tracker:
         with explained(self.uri):
             if artifacts is not None:
                 self._client.log_artifacts(run_id, str(artifacts))
-            self._client.set_tag(run_id, "metasweep.state", state)
+            self._client.set_tag(run_id, STATE, state)
             self._client.set_terminated(run_id, RUN_STATUS[state])
 
-    def _create_run(self, problem: Problem, name: str, tags: Mapping[str, str]) -> str:
-        tags = {**tags, "metasweep.state": "RUNNING"}
-        run = self._client.create_run(self._experiment_id(problem), run_name=name, tags=tags)
-        return run.info.run_id
+    def doubles(self, run_id: str) -> list[str]:
+        """Return the other runs that the store has for the search of a run."""
+        with explained(self.uri):
+            run = self._client.get_run(run_id)
+            if TOKEN not in run.data.tags:
+                return []
+            identity = {TOKEN: run.data.tags[TOKEN]}
+            found = same(self._client, run.info.experiment_id, identity)
+            return [other for other in found if other != run_id]
+
+    def open_runs(self, search_run_id: str) -> list[Recorded]:
+        """Return the runs below a search that were not closed."""
+        with explained(self.uri):
+            experiment = self._client.get_run(search_run_id).info.experiment_id
+            query = f"tags.`{PARENT}` = '{search_run_id}' and tags.`{STATE}` = 'RUNNING'"
+            return runs(self._client, [experiment], query)
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run, as one does in the MLflow UI, where it can be brought back."""
+        with explained(self.uri):
+            self._client.delete_run(run_id)
+
+    def _create_run(
+        self, problem: Problem, name: str, tags: Mapping[str, str], identity: Mapping[str, str]
+    ) -> str:
+        tags = {**tags, STATE: "RUNNING"}
+        experiment = self._experiment_id(problem)
+        return open_once(self._client, self.uri, experiment, name, tags, identity)
 
     def _experiment_id(self, problem: Problem) -> str:
         location = None

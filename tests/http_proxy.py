@@ -29,6 +29,7 @@ class Proxy:
         self._target = urlsplit(target)
         self._seconds = 0.0
         self._error: int | None = None
+        self._lose, self._path = False, ""
         self._server: _Server | None = None
         self._port = free_port()
         self.url = f"http://{LOOPBACK}:{self._port}"
@@ -37,9 +38,19 @@ class Proxy:
         """Hand every request to the server."""
         self._behave()
 
-    def slow(self, seconds: float) -> None:
-        """Wait so long before each request is handed on."""
-        self._behave(seconds=seconds)
+    def slow(self, seconds: float, path: str = "") -> None:
+        """Wait so long before each request is handed on, of those with `path` in their address.
+
+        A client that waits less is gone by then; the server carries its request out all the same.
+        """
+        self._behave(seconds=seconds, path=path)
+
+    def lose_answers(self, path: str = "", status: int | None = None) -> None:
+        """Hand each request on, and keep the answer: cut the connection, or answer with a status.
+
+        path: only requests with this in their address; others are answered.
+        """
+        self._behave(lose=True, error=status, path=path)
 
     def error(self, status: int = 500) -> None:
         """Answer every request with this status; the server sees none."""
@@ -54,10 +65,12 @@ class Proxy:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request as the test wants it."""
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        if self._error is not None:
-            _send(handler, self._error, {"Content-Type": "text/plain"}, b"made to fail by a test")
+        meant = self._path in handler.path
+        lose, error = meant and self._lose, self._error if meant else None
+        if error is not None and not lose:
+            _send(handler, error, {"Content-Type": "text/plain"}, b"made to fail by a test")
             return
-        time.sleep(self._seconds)
+        time.sleep(self._seconds if meant else 0.0)
         assert self._target.hostname is not None
         sent = {k: v for k, v in handler.headers.items() if k.lower() not in HOP_BY_HOP}
         connection = http.client.HTTPConnection(self._target.hostname, self._target.port)
@@ -70,11 +83,25 @@ class Proxy:
             return
         finally:
             connection.close()
+        if lose and error is None:
+            handler.close_connection = True
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            return
+        if lose and error is not None:
+            _send(handler, error, {"Content-Type": "text/plain"}, b"made to fail by a test")
+            return
         got = {k: v for k, v in answer.getheaders() if k.lower() not in HOP_BY_HOP}
         _send(handler, answer.status, got, content)
 
-    def _behave(self, *, seconds: float = 0.0, error: int | None = None) -> None:
-        self._seconds, self._error = seconds, error
+    def _behave(
+        self,
+        *,
+        seconds: float = 0.0,
+        error: int | None = None,
+        lose: bool = False,
+        path: str = "",
+    ) -> None:
+        self._seconds, self._error, self._lose, self._path = seconds, error, lose, path
         if self._server is None:
             self._server = _Server(self._port, self)
 

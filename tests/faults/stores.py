@@ -44,12 +44,17 @@ def mlflow_broken(setting: Setting) -> Audit:
 
 
 def mlflow_in_trouble(setting: Setting) -> Audit:
-    """The MLflow server answers 500, then takes 2 seconds a call, then refuses connections."""
+    """The MLflow server's answers are lost; then come 500s, 2 seconds a call, and no connection."""
     with store(setting) as front:
         setting.write(spec(TRIALS, 2))
         with setting.started(*setting.search()) as driver:
             setting.wait_sealed(0, 1)
-            troubles = (lambda: front.error(500), lambda: front.slow(2.0), front.down)
+            troubles = (
+                front.lose_answers,
+                lambda: front.error(500),
+                lambda: front.slow(2.0),
+                front.down,
+            )
             for trouble in troubles:
                 trouble()
                 _wait_for_more(setting)
