@@ -67,9 +67,12 @@ def trial_killed(setting: Setting) -> Audit:
 
 
 def stopped_for_a_while(setting: Setting) -> Audit:
-    """SIGSTOP everything, Ray included, for a while; then only the driver and the trials."""
+    """SIGSTOP everything, Ray included, for a while; then only the driver and the trials.
+
+    In full, for longer than a trial may tell nothing.
+    """
     seconds = 60.0 if setting.full else 8.0
-    setting.write(spec(3, 2))
+    setting.write(spec(3, 2, budget={"trial_timeout": 45} if setting.full else {}))
     with setting.started(*setting.search()) as driver:
         setting.wait_sealed(0, 1)
         _pause(list(session_members(driver)), seconds)
