@@ -13,18 +13,30 @@ _WHOLE = re.compile(r"(\A[\w+.-]+://[^\s:/@]*:)(.*)(?=@)", re.DOTALL)
 """Of a text that is an address and nothing else, whose password may hold spaces."""
 
 _PARAMETER = re.compile(
-    r"([?&;][\w.-]*(?:password|passwd|pwd|secret|token|credential|key)=)([^\s&;#'\"]*)",
+    r"([?&;][\w.-]*(?:password|passwd|pwd|secret|token|credential|key|signature|sig)=)([^\s&;#'\"]*)",
     re.IGNORECASE,
 )
 
-_PATTERNS = (_WHOLE, _BEFORE_HOST, _PARAMETER)
+_WITHIN = (_BEFORE_HOST, _PARAMETER)
+_PATTERNS = (_WHOLE, *_WITHIN)
 
 
 def masked(text: str) -> str:
     """Return a text whose addresses hold no password: before the host, or as a parameter."""
-    for pattern in _PATTERNS:
-        text = pattern.sub(lambda found: found[1] + MASKED, text)
+    return masked_within(_masked(text, _WHOLE))
+
+
+def masked_within(text: str) -> str:
+    """Do so with a text of many words or lines, which is no address though it may begin with one.
+
+    In it an address ends at the first space."""
+    for pattern in _WITHIN:
+        text = _masked(text, pattern)
     return text
+
+
+def _masked(text: str, pattern: re.Pattern[str]) -> str:
+    return pattern.sub(lambda found: found[1] + MASKED, text)
 
 
 def secrets_of(url: str) -> set[str]:

@@ -26,6 +26,7 @@ from search.config import Config
 from search.disk import PATIENT, StillFullError, Waiting, patiently
 from search.errors import UserError
 from search.jobs import Progress
+from search.masking import masked_within
 from search.memory import is_out_of_memory
 from search.records import Interval, interval
 from search.training import Report, meta_train
@@ -173,14 +174,17 @@ def _json(progress: Progress) -> dict[str, Any]:
 def failure(error: Exception, folder: Path) -> Progress:
     """Tell lack of memory, which the configuration can be blamed for, from everything else.
 
-    A traceback is kept of what is not a user's to mend.
+    A traceback is kept of what is not a user's to mend. Neither shows a password of an address,
+    which the error of a user's own code may hold.
     """
-    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    text = masked_within(str(error))
+    reason = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
     if is_out_of_memory(error):
         return Progress("out_of_memory", 0, reason=f"out of memory: {reason}")
     if isinstance(error, UserError | DataError | RecipeError | NetworkError):
-        return Progress("failed", 0, reason=str(error))
+        return Progress("failed", 0, reason=text)
     with contextlib.suppress(OSError):  # What is wrong may be the disk.
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+        trace = masked_within("".join(traceback.format_exception(error)))
+        (folder / "error.txt").write_text(trace)
     return Progress("failed", 0, reason=f"{reason} (traceback: {folder / 'error.txt'})")

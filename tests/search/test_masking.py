@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.masking import masked, secrets_of
+from search.masking import masked, masked_within, secrets_of
 from search.spec import parse_spec
 from tests.search.test_spec import SMALLEST
 
@@ -20,6 +20,8 @@ CASES = [
     ("postgresql+psycopg://u:p%40ss@h:1/d", "postgresql+psycopg://u:***@h:1/d"),
     ("postgresql://sweep:se cret@head/optuna", "postgresql://sweep:***@head/optuna"),
     ("postgresql://sweep:se cr@et:1@head/optuna", "postgresql://sweep:***@head/optuna"),
+    ("https://a.blob/x?se=1&sig=secret%3D", "https://a.blob/x?se=1&sig=***"),
+    ("https://a.s3/x?X-Amz-Signature=secret", "https://a.s3/x?X-Amz-Signature=***"),
     ("cannot open 'http://a:secret@b' here", "cannot open 'http://a:***@b' here"),
 ]
 
@@ -28,6 +30,15 @@ CASES = [
 def test_a_password_is_masked(text: str, shown: str) -> None:
     assert masked(text) == shown
     assert masked(shown) == shown
+
+
+def test_within_a_text_an_address_ends_where_a_space_is() -> None:
+    text = (
+        "http://a:5000 is down, not http://u:secret@b; ask me@home\nor http://u:secret@c?key=secret"
+    )
+    shown = text.replace("secret", "***")
+    assert masked_within(text) == shown
+    assert masked_within(shown) == shown
 
 
 @pytest.mark.parametrize(

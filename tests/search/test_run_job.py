@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
+from episodes import DataError
 from episodes.episode import Episodes, Split
 from search import atomic_file, checkpoint, training, trial_folder
 from search.attempts import SupersededError
@@ -186,6 +187,22 @@ def test_an_exception_fails_the_job_and_leaves_its_traceback(tmp_path: Path) -> 
     assert "Traceback" in text
     assert "in sample" in text
     assert str(tmp_path / "error.txt") in only.reason
+
+
+SECRETS = ("t0ken", "p@ss/word", "s1gned", "qu3ry")
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, DataError, MemoryError])
+def test_a_failure_tells_no_password_of_an_address(tmp_path: Path, kind: type[Exception]) -> None:
+    cause = OSError("cannot read s3://me:p@ss/word@bucket/x?token=qu3ry&X-Amz-Signature=s1gned")
+    error = kind("401: Unauthorized for url: https://user:t0ken@host/data?api_key=qu3ry\nmore")
+    error.__cause__ = cause
+    error.add_note("also tried: http://user:t0ken@mirror/data;sig=s1gned")
+    (only,) = start(tmp_path, Failing(error))
+    assert "401: Unauthorized for url: https://user:***@host/data?api_key=***" in only.reason
+    told = [only.reason, *(file.read_text() for file in tmp_path.glob("error.txt"))]
+    assert len(told) == (2 if kind is RuntimeError else 1)
+    assert [secret for secret in SECRETS for text in told if secret in text] == []
 
 
 @pytest.mark.parametrize(
