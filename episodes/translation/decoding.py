@@ -23,7 +23,11 @@ def decode(
     sources: (T, N, S) int64, each with its end.
     beam: hypotheses that are followed; 1 takes the likeliest symbol each time.
     Returns (T, N, longest) int64: symbols with their end, then padding; without an end where there
-    was none in time. Stops when the best hypothesis of every sentence has ended.
+    was none in time.
+
+    Each sentence is searched on its own, and until the best of its hypotheses has ended: that one
+    is its translation, though another, going on, might come out better. So a translation does not
+    depend on which sentences are decoded with it, nor on how long those are.
 
     Hypotheses are compared by their log-probability over ((5 + length) / 6) ** 0.6 (Wu et al. 2016,
     arXiv:1609.08144, equation 14, without their coverage penalty).
@@ -36,6 +40,8 @@ def decode(
     found = sources.new_full((episodes, count, beam, longest), PADDING)
     ended = torch.zeros_like(totals, dtype=torch.bool)
     lengths = torch.zeros_like(totals)
+    translated = found[:, :, 0]
+    done = ended[..., 0]
     for place in range(longest):
         before = _shifted(found, place).view(episodes, count * beam, longest)
         logits = predict(torch.cat([repeated, before], -1))[:, :, place].float()
@@ -55,9 +61,12 @@ def decode(
         found = found.gather(2, origin.unsqueeze(-1).expand_as(found)).clone()
         found[..., place] = symbol
         ended = ended | (symbol == END)
-        if bool(ended[..., 0].all()):
+        # What is done is still computed, as part of the batch, but no longer looked at.
+        translated = torch.where(done.unsqueeze(-1), translated, found[:, :, 0])
+        done = done | ended[..., 0]
+        if bool(done.all()):
             break
-    return found[:, :, 0]
+    return translated
 
 
 def _shifted(found: Tensor, place: int) -> Tensor:

@@ -38,6 +38,15 @@ class Table:
         return torch.stack(found).unflatten(0, inputs.shape[:2])
 
 
+class Settling(Table):
+    """Surer of each next symbol, so that a long hypothesis may come to overtake a short one."""
+
+    def logits(self, source: list[int], before: list[int]) -> Tensor:
+        found = super().logits(source, before).clone()
+        found[END] -= 0.6
+        return found * len(before) ** 2
+
+
 def sources(episodes: int = 2, count: int = 3) -> Tensor:
     rng = torch.Generator().manual_seed(4)
     return torch.randint(3, SYMBOLS, (episodes, count, WIDTH), generator=rng)
@@ -113,14 +122,54 @@ def test_it_stops_when_every_sentence_has_ended() -> None:
     assert calls[1][..., WIDTH:].tolist() == [[[BEGIN, 5, PADDING, PADDING]] * 3] * 2
 
 
-@pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize("beam", [1, 2, 3, 5])
 def test_sentences_do_not_depend_on_each_other(beam: int) -> None:
-    given = sources()
-    together = decode(Table(), given, LONGEST, beam)
-    for episode, example in product(range(2), range(3)):
+    longest, table = 12, Settling(1.0)
+    given = sources(3, 4)
+    together = decode(table, given, longest, beam)
+    lengths = set()
+    for episode, example in product(range(3), range(4)):
         one = given[episode : episode + 1, example : example + 1]
-        alone = decode(Table(), one, LONGEST, beam)
+        alone = decode(table, one, longest, beam)
         assert torch.equal(alone[0, 0], together[episode, example])
+        lengths.add(len(stripped(alone[0, 0])))
+    # Some have ended long before others do.
+    assert min(lengths) < 4
+    assert max(lengths) > 6
+
+
+SHORT, LONG = 3, 4
+"""The first symbols of two sources: one whose first hypothesis ends at once, one that goes on."""
+
+
+def overtaking(inputs: Tensor) -> Tensor:
+    """A source whose best hypothesis ends first: 4 4 4 4 and an end would come out better later."""
+    chances = torch.full((*inputs.shape[:2], 8, SYMBOLS), 1e-9)
+    before = inputs[..., WIDTH:]
+    for episode, row in product(*map(range, inputs.shape[:2])):
+        for place in range(8):
+            begun = before[episode, row, place] == BEGIN
+            if inputs[episode, row, 0] == LONG:
+                chances[episode, row, place, END if place == 6 else 5] = 1.0
+            elif begun:
+                chances[episode, row, place, [END, 4]] = torch.tensor([0.4, 0.35])
+            else:
+                chances[episode, row, place, END if place == 4 else 4] = 1.0
+    return chances.log()
+
+
+@pytest.mark.parametrize("beam", [1, 2, 3, 5])
+def test_what_has_ended_as_the_best_is_not_overtaken_while_others_go_on(beam: int) -> None:
+    ends, overtakes = math.log(0.4 / 0.75), math.log(0.35 / 0.75) / (10 / 6) ** LENGTH_POWER
+    assert overtakes > ends  # It would, were it waited for.
+    short, long = [[SHORT] * WIDTH], [[LONG] * WIDTH]
+    alone = decode(overtaking, torch.tensor([short]), 8, beam)
+    assert stripped(alone[0, 0]) == [END]
+    beside = decode(overtaking, torch.tensor([short + long]), 8, beam)
+    assert stripped(beside[0, 0]) == [END]
+    assert stripped(beside[0, 1]) == [5] * 6 + [END]
+    batched = decode(overtaking, torch.tensor([long, short]), 8, beam)
+    assert torch.equal(batched[:, 0], beside[0, [1, 0]])
 
 
 def test_neither_padding_nor_the_begin_sign_is_put_out() -> None:
