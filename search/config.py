@@ -37,7 +37,8 @@ class Problem:
 
     split: name of the class split ("vinyals", "lake"); None where a task has only one.
     data_digest: digest of the data, filled in when the data are loaded.
-    options: the task's own, complete. What they change of the data is in `data_digest`.
+    options: the task's own, complete. What they change of the data, or of how meta-test is
+        measured, is in `data_digest`.
     evaluation_seed: seed of the fixed meta-validation and meta-test episodes.
     rung_episodes, ranking_episodes: meta-validation episodes at the rungs, and for ranking.
     test_episodes: meta-test episodes.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from episodes.counter_rng import choose, stream_key, uniforms
+from episodes.digest import json_digest
 from episodes.episode import IGNORED, SPLITS, Episodes, Examples, Kind, Split, index_array
 from episodes.errors import DataError
 from episodes.translation.corpus import Corpus, open_corpus
@@ -53,7 +54,8 @@ class Translation:
     ) -> None:
         """Raise DataError for a language that has too few sentences.
 
-        beam: hypotheses of the beam search that `measure` translates by; 1 decodes greedily.
+        beam: hypotheses of the beam search that `measure` translates by; 1 decodes greedily. Any
+            other makes another digest, as BLEU is not comparable across beams.
         """
         check_enough(corpus.counts, languages, shots + query_shots)
         self.name = name
@@ -61,7 +63,7 @@ class Translation:
         self.input_shape: tuple[int, ...] = (2 * self.longest,)
         self.subwords = subwords_of(corpus.tokenizer)
         self.outputs = len(self.subwords)
-        self.digest = corpus.digest
+        self.digest = corpus.digest if beam == 1 else json_digest([corpus.digest, {"beam": beam}])
         self.shots = shots
         self.query_shots = query_shots
         self.beam = beam

@@ -27,7 +27,13 @@ _SETTINGS = (
         least=4,
         most=512,
     ),
-    Option("beam", "whole number", "hypotheses of beam search; 1 decodes greedily", 1, least=1),
+    Option(
+        "beam",
+        "whole number",
+        "hypotheses of beam search; 1 decodes greedily; another one makes another problem",
+        1,
+        least=1,
+    ),
 )
 
 
