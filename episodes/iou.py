@@ -42,24 +42,23 @@ def foreground_iou(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def mask_measures(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Return what papers report of masks beside the IoU of an episode, (T,) by name.
+    """Return what is measured of masks beside the IoU of an episode, (T,) by name.
 
-    `fb_iou`: the mean of the IoU of the class and that of the background (Rakelly et al. 2018,
-    "Conditional networks for few-shot semantic segmentation"), over the episode's pixels.
-    `intersection`, `union`: pixels of the class, from which the mean IoU over classes follows
-    (`class_mean_iou`).
+    `episode_fb_iou`: the mean of the IoU of the class and that of the background over the pixels of
+    an episode. Its mean over episodes is not the FB-IoU of papers, which is `fb_iou`.
+    `intersection`, `union`, `background_intersection`, `background_union`: pixels of the class and
+    of the background, from which what papers report follows (`class_mean_iou`, `fb_iou`).
     """
     counted, marked, wanted = targets != IGNORED, foreground(outputs), targets == 1
-    intersection, union = overlaps(marked, wanted, counted)
-    behind = iou(*overlaps(~marked, ~wanted, counted), outputs.dtype)
-    return {
-        "fb_iou": (iou(intersection, union, outputs.dtype) + behind) / 2,
-        "intersection": intersection,
-        "union": union,
-    }
+    in_front = overlaps(marked, wanted, counted)
+    behind = overlaps(~marked, ~wanted, counted)
+    both_sides = iou(*in_front, outputs.dtype) + iou(*behind, outputs.dtype)
+    return dict(zip(MASK_MEASURES, (both_sides / 2, *in_front, *behind), strict=True))
 
 
-MASK_MEASURES = ("fb_iou", "intersection", "union")
+OVERLAPS = ("intersection", "union")
+BOTH_OVERLAPS = (*OVERLAPS, "background_intersection", "background_union")
+MASK_MEASURES = ("episode_fb_iou", *BOTH_OVERLAPS)
 """The names of `mask_measures`, beginning with what says most."""
 
 
@@ -76,3 +75,22 @@ def class_mean_iou(classes: np.ndarray, intersection: np.ndarray, union: np.ndar
     either = np.bincount(place, weights=union)
     counted = either > 0
     return float(np.mean(both[counted] / either[counted])) if counted.any() else float("nan")
+
+
+def fb_iou(
+    intersection: np.ndarray,
+    union: np.ndarray,
+    background_intersection: np.ndarray,
+    background_union: np.ndarray,
+) -> float:
+    """Return FB-IoU: the mean of the IoU of the foreground and that of the background.
+
+    Each of all pixels of all episodes: all classes are one foreground, and intersections and unions
+    are added up before one is divided by the other. Rakelly et al. 2018, "Conditional networks for
+    few-shot semantic segmentation"; so computed by the code of PANet (Wang et al. 2019,
+    arXiv:1908.06391, "binary-IoU") and of HSNet (Min et al. 2021, arXiv:2104.01538).
+    All (N,): pixels of an episode. NaN where one of the two has no pixel in any episode.
+    """
+    both = np.array([np.sum(intersection), np.sum(background_intersection)], dtype=np.float64)
+    either = np.array([np.sum(union), np.sum(background_union)], dtype=np.float64)
+    return float(np.mean(both / either)) if either.all() else float("nan")

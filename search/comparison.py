@@ -11,7 +11,12 @@ from search.errors import FailedError, UserError
 from search.records import Interval, interval
 
 LOWER_IS_BETTER = "query_loss"
-COUNTS = ("query_intersection", "query_union")
+COUNTS = (
+    "query_intersection",
+    "query_union",
+    "query_background_intersection",
+    "query_background_union",
+)
 """What only adds up to a metric: of pixels neither more nor fewer are better."""
 
 LEAST_CHARACTERS = 4

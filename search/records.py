@@ -64,14 +64,20 @@ class EpisodeRecords:
         order = np.argsort(self.index, kind="stable")
         return values[order].reshape(-1, seeds).mean(1)
 
-    def class_iou(self) -> float | None:
-        """Return `episodes.iou.class_mean_iou` over all rows; None where masks are not measured."""
-        if not {"intersection", "union"} <= set(self.measures):
-            return None
-        from episodes.iou import class_mean_iou
+    def pooled(self) -> dict[str, float]:
+        """Return what is not a mean over episodes but of the pixels of all rows, by name.
 
-        overlaps = self.measures["intersection"], self.measures["union"]
-        return class_mean_iou(self.classes[:, 0], *overlaps)
+        `class_iou` and `fb_iou` of `episodes.iou`, as far as the rows measure the masks for it.
+        """
+        from episodes.iou import BOTH_OVERLAPS, OVERLAPS, class_mean_iou, fb_iou
+
+        found = {}
+        if set(OVERLAPS) <= set(self.measures):
+            overlaps = (self.measures[name] for name in OVERLAPS)
+            found["class_iou"] = class_mean_iou(self.classes[:, 0], *overlaps)
+        if set(BOTH_OVERLAPS) <= set(self.measures):
+            found["fb_iou"] = fb_iou(*(self.measures[name] for name in BOTH_OVERLAPS))
+        return found
 
     def of(self, split: RecordSplit) -> EpisodeRecords:
         """Return the rows of one split."""

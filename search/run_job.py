@@ -142,7 +142,7 @@ def summaries(report: Report) -> dict[str, float]:
     """Return the numbers that a run is summarized by, as "validation_mean", "train_seconds"...
 
     What the task measures beside its metric is there as "test_bleu_mean", ...; where it measures
-    masks, also "test_class_iou": see `episodes.iou.class_mean_iou`."""
+    masks, also "test_class_iou" and "test_fb_iou": see `search.records.EpisodeRecords.pooled`."""
     numbers = {
         "episodes": float(report.episodes),
         "train_seconds": report.train_seconds,
@@ -157,9 +157,7 @@ def summaries(report: Report) -> dict[str, float]:
             for name in part.measures:
                 found = interval(part.metric(name))
                 numbers |= {f"test_{name}_{key}": float(v) for key, v in asdict(found).items()}
-            class_iou = part.class_iou()
-            if class_iou is not None:
-                numbers["test_class_iou"] = class_iou
+            numbers |= {f"test_{name}": value for name, value in part.pooled().items()}
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 

@@ -58,14 +58,18 @@ def evaluate_checkpoint(
         f"{result.ci95_high:.4f} over {result.n} episodes "
         f"({before.mean():.4f} before adaptation)"
     )
-    class_iou = records.class_iou()
-    if class_iou is not None:
-        both_sides = interval(records.metric("fb_iou"))
-        console.print(
-            f"  fb_iou {both_sides.mean:.4f}  95 % interval {both_sides.ci95_low:.4f} to "
-            f"{both_sides.ci95_high:.4f}; class_iou {class_iou:.4f}, the mean over "
-            f"{len(set(records.classes[:, 0].tolist()))} classes of all their pixels"
-        )
+    for line in _pooled(records):
+        console.print(f"  {line}")
+
+
+def _pooled(records: EpisodeRecords) -> list[str]:
+    """Return a line for each number that is not a mean over episodes."""
+    classes = len(set(records.classes.flat))
+    of = {
+        "class_iou": f"mean over {classes} classes, each of all pixels of its episodes",
+        "fb_iou": "mean of foreground and background, each of all pixels of all episodes",
+    }
+    return [f"{name} {value:.4f}, {of[name]}" for name, value in records.pooled().items()]
 
 
 def _judged(

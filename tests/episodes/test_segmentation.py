@@ -97,7 +97,7 @@ def test_the_masks_of_a_network_are_measured():
     perfect = torch.stack([-query.targets.double(), query.targets.double()], -1)
     found = source.measure(lambda inputs: perfect, query)
     assert tuple(found) == source.measures
-    assert found["fb_iou"].tolist() == [1.0] * 3
+    assert found["episode_fb_iou"].tolist() == [1.0] * 3
     assert torch.equal(found["intersection"], (query.targets == 1).flatten(1).sum(1))
 
 

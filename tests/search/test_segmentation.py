@@ -12,11 +12,14 @@ from rich.console import Console
 
 import networks
 from algorithms import RecipeError
+from episodes.iou import MASK_MEASURES
 from episodes.labelled_images import VOID
 from episodes.segmentation import MaskEpisodes, classes_of
 from search import leaderboard_format
 from search.baseline import KEYS, baseline
 from search.building import build
+from search.commands.evaluate import evaluate_checkpoint
+from search.comparison import COUNTS
 from search.config import Config, Problem
 from search.episode_checks import check_episodes
 from search.episode_table import measures
@@ -32,9 +35,10 @@ from spaces.algorithms import ALGORITHM_SPACES
 from spaces.composed import COMPOSED
 from spaces.search_space import SearchSpace
 from tests.episodes.masks import labelled
+from tests.search.conftest import MakeRecords
 
 SMALL = {"filters": 2, "depth": 1, "convolutions": 1}
-OVERLAPS = ["fb_iou", "intersection", "union"]
+MEASURES = sorted(MASK_MEASURES)
 
 
 def source() -> MaskEpisodes:
@@ -80,18 +84,44 @@ def test_a_trial_records_what_masks_are_measured_by(tmp_path: Path, seeds: int) 
     last = run(tmp_path, replace(config(), seeds=seeds))
     assert last.phase == "final", last.reason
     found = last.summaries
-    assert 0 <= found["test_fb_iou_mean"] <= 1
+    assert 0 <= found["test_episode_fb_iou_mean"] <= 1
     table = TrialFolder(tmp_path).table()
     test = table[table["split"] == "test"]
     assert len(test) == 5 * seeds
-    assert measures(table) == OVERLAPS
-    overlaps = test[OVERLAPS]
+    assert measures(table) == MEASURES
+    overlaps = test[MEASURES]
     scores = overlaps["intersection"] / overlaps["union"]
     np.testing.assert_allclose(scores, test["score_after"], rtol=1e-6)
     # There is one class in meta-test.
     whole = overlaps["intersection"].sum() / overlaps["union"].sum()
+    behind = overlaps["background_intersection"].sum() / overlaps["background_union"].sum()
     assert found["test_class_iou"] == pytest.approx(whole)
-    assert table[table["split"] != "test"][OVERLAPS].isna().all().all()
+    assert found["test_fb_iou"] == pytest.approx((whole + behind) / 2)
+    assert table[table["split"] != "test"][MEASURES].isna().all().all()
+
+
+def test_a_task_of_a_users_own_may_measure_the_class_alone(make_records: MakeRecords) -> None:
+    plain = make_records("test", range(2), 0)
+    assert plain.pooled() == {}
+    counts = {"intersection": np.array([1.0, 3.0]), "union": np.array([2.0, 3.0])}
+    of_class = replace(plain, classes=np.array([[0], [1]]), measures=counts)
+    assert of_class.pooled() == {"class_iou": (1 / 2 + 1) / 2}
+
+
+def test_pixels_are_not_compared_as_if_more_were_better() -> None:
+    assert {f"query_{name}" for name in MASK_MEASURES} - set(COUNTS) == {"query_episode_fb_iou"}
+
+
+def test_evaluate_prints_what_papers_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = run(tmp_path, config())
+    monkeypatch.setattr("search.distribution.distribution_of", lambda *_: source())
+    monkeypatch.setattr("search.checkpoint_checks.checked_config", lambda _, found: found.config)
+    evaluate_checkpoint(tmp_path, episodes=5)
+    printed = capsys.readouterr().out
+    for name in ("class_iou", "fb_iou"):
+        assert f"  {name} {last.summaries[f'test_{name}']:.4f}, mean " in printed
 
 
 @pytest.mark.parametrize("algorithm", ["maml", "pretrain"])
