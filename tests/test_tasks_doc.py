@@ -11,8 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from algorithms import ALGORITHMS
 from episodes import TASKS, load
+from search.errors import UserError
+from search.spec import parse_spec
 from search.spec_source import ready_made_names
+from spaces.algorithms import ALGORITHM_SPACES
 from tests.cli import call
 from tests.command_lines import bash_blocks, command_lines
 
@@ -84,6 +88,30 @@ def test_every_task_has_a_row_and_a_section_with_its_options() -> None:
         named = [option for cell in cells for option in re.findall(r"`(\w+)`", cell)]
         assert sorted(named) == sorted(options)
         assert options or "No options." in section
+
+
+def test_algorithms_of_translation_are_listed_by_their_order() -> None:
+    listed = re.search(r"(?s)\*\*Algorithms of first order\*\* (.*?)\. (.*?)\. ", TEXT)
+    assert listed is not None
+    orders: tuple[set[str], set[str]] = set(), set()
+    for name, space in ALGORITHM_SPACES.items():
+        if "translation" in space.defaults:
+            recipe = ALGORITHMS[name].recipe
+            by_recipe = recipe.meta_gradient if recipe else None
+            gradient = space.defaults["translation"].get("meta_gradient", by_recipe)
+            orders[gradient in ("second_order", "annealed", "implicit")].add(name)
+    for text, names in zip(listed.groups(), orders, strict=True):
+        assert set(re.findall(r"`([\w-]+)`", text)) == names
+    assert "composed" in orders[0]
+
+
+def test_no_algorithm_is_taken_that_was_not_named() -> None:
+    problem = {"task": "translation-tatoeba", "shots": 4, "query_shots": 4}
+    budget = {"trials": 2, "episodes": 40}
+    with pytest.raises(UserError, match=r"^algorithms: missing"):
+        parse_spec(
+            {"name": "own", "problem": problem, "networks": ["transformer"], "budget": budget}
+        )
 
 
 def test_what_stands_for_torchmeta_loads(folder: Path, data_folder: Path) -> None:
