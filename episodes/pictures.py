@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF")
 MOST_PIXELS = 1 << 26
+UNBOUNDED = {"I": "32-bit integers", "F": "32-bit floating point"}
+"""Pillow's modes of pixels of which nobody knows what is white."""
+
 LABEL_MODES = ("L", "P")
 """As Pillow calls images of one byte a pixel: grey, or a place in a palette."""
 
@@ -31,6 +34,7 @@ class ImageError(ValueError):
 def decode_image(content: bytes, shape: tuple[int, int, int], fit: Fit) -> np.ndarray:
     """Decode an image to (channels, height, width) uint8; resizing uses a Lanczos filter.
 
+    Pixels of 16 bits become the nearest of 8: 65535 is white.
     shape: channels (1 for grey, 3 for red, green and blue), height and width.
     Raises ImageError, saying what is wrong.
     """
@@ -41,7 +45,7 @@ def decode_image(content: bytes, shape: tuple[int, int, int], fit: Fit) -> np.nd
     with _opened(content) as image:
         if fit == "exact" and image.size != size:
             raise ImageError(f"is {image.width} x {image.height}, not {width} x {height} pixels")
-        plain = image.convert("RGB" if channels == 3 else "L")
+        plain = _plain(image).convert("RGB" if channels == 3 else "L")
     if fit == "crop":
         plain = ImageOps.fit(plain, size, Image.Resampling.LANCZOS)
     elif plain.size != size:
@@ -54,6 +58,12 @@ def size_of(content: bytes) -> tuple[int, int]:
     """Return the height and width that an image says it has. Raises ImageError."""
     with _opened(content) as image:
         return image.height, image.width
+
+
+def has_16_bits(content: bytes) -> bool:
+    """Whether an image is of one channel of 16 bits. Raises ImageError."""
+    with _opened(content) as image:
+        return _has_16_bits(image)
 
 
 def decode_labels(content: bytes) -> np.ndarray:
@@ -70,7 +80,7 @@ def decode_labels(content: bytes) -> np.ndarray:
 def decode_grey(content: bytes) -> np.ndarray:
     """Decode any image to its brightness, (height, width) uint8. Raises ImageError."""
     with _opened(content) as image:
-        return np.array(image.convert("L"))
+        return np.array(_plain(image).convert("L"))
 
 
 def resize_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -80,6 +90,27 @@ def resize_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
     if labels.shape == (height, width):
         return labels
     return np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    # Pillow reads a PGM of more than 255 levels as 32-bit integers, from 0 to 65535.
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return an image of 8 bits a channel. Pillow's own conversion cuts all else off at 255."""
+    from PIL import Image
+
+    if _has_16_bits(image):
+        # 65535 = 255 * 257: half of 257 rounds to the nearest.
+        levels = (np.asarray(image).astype(np.int32) + 128) // 257
+        return Image.fromarray(levels.astype(np.uint8))
+    if image.mode in UNBOUNDED:
+        raise ImageError(
+            f"has pixels of {UNBOUNDED[image.mode]}, whose range is not known: save it with 8 or "
+            "16 bits, white being the largest value"
+        )
+    return image
 
 
 @contextmanager

@@ -14,11 +14,13 @@ from episodes.digest import json_digest
 from episodes.episode import Split
 from episodes.errors import DataError
 from episodes.packed import Packed
-from episodes.pictures import Fit, ImageError, decode_image
+from episodes.pictures import Fit, ImageError, decode_image, has_16_bits
 from episodes.prepared import Allocate, prepared_with_notes
 
-# To be raised when the same files would be decoded to other pixels.
+# To be raised when the same files would be decoded to other pixels: the first for all files, the
+# second for images of 16 bits alone, so that the digest of others stays what it was.
 _DECODING = 1
+_DECODING_16_BITS = 2
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def stored_images(name: str, build: Callable[[Allocate], dict[str, Any]]) -> Sto
     build: fills an array as for `episodes.prepared.prepared_with_notes`, and returns at least
         "counts" and "digest".
     """
-    pixels, notes = prepared_with_notes(name, build)
+    kept = f"{name}-images{_DECODING}-{_DECODING_16_BITS}"
+    pixels, notes = prepared_with_notes(kept, build)
     return StoredImages(pixels, notes["counts"], notes)
 
 
@@ -70,14 +73,19 @@ def fill_from_files(
         name: row for row, name in enumerate(name for names in classes.values() for name in names)
     }
     digests = [""] * len(rows)
+    deep: list[int] = []
     for name, content in packed.read_each(rows):
         try:
             array[rows[name]] = decode_image(content, shape, fit)
+            if has_16_bits(content):
+                deep.append(rows[name])
         except ImageError as error:
             raise packed.damaged(f"{name} {error}") from error
         digests[rows[name]] = hashlib.sha256(content).hexdigest()
     counts = {name: len(names) for name, names in classes.items()}
-    decoded = {"decoding": _DECODING, "shape": shape, "fit": fit}
+    decoded: dict[str, Any] = {"decoding": _DECODING, "shape": shape, "fit": fit}
+    if deep:
+        decoded["16 bits"] = [_DECODING_16_BITS, sorted(deep)]
     digest = json_digest({**decoded, "counts": counts, "files": digests})
     return array, {"counts": counts, "digest": digest}
 

@@ -185,6 +185,32 @@ def test_a_corrupt_image_is_named_or_passed_over(folder, caplog):
         load(folder, skip_corrupt=True)
 
 
+def test_16_bit_images_keep_what_they_show(folder):
+    digest = load(folder, channels=1).digest
+    for path in folder.rglob("[!.]*.png"):
+        path.write_bytes(encode(np.full((9, 9), 30_000, dtype=np.uint16)))
+    assert load(folder, channels=1).digest != digest
+    levels = load(folder, channels=1).sample("train", 0, range(20)).query.inputs.mul(255).round()
+    # Of an image that is not of 16 bits, red is at most 180: 0.3 of that as grey.
+    assert set(levels.unique().tolist()) - set(range(60)) == {117}
+
+
+def test_an_image_of_floating_point_is_named(folder):
+    path = folder / NAMES[2] / "2.tiff"
+    path.write_bytes(encode(np.full((9, 9), 0.5, dtype=np.float32), "TIFF"))
+    with pytest.raises(DataError, match=f"{NAMES[2]}/2.tiff has pixels of 32-bit floating point"):
+        load(folder)
+
+
+def test_images_that_are_decoded_in_another_way_are_not_taken_from_the_cache(folder, monkeypatch):
+    load(folder)
+    monkeypatch.setattr("episodes.stored_images._DECODING", 99)
+    monkeypatch.setattr(
+        "episodes.stored_images.decode_image", lambda *_: np.full((3, 8, 8), 7, np.uint8)
+    )
+    assert (load(folder).sample("train", 0, range(2)).query.inputs * 255).unique().tolist() == [7]
+
+
 def test_a_changed_image_is_read_again(folder):
     digest = load(folder).digest
     path = folder / NAMES[0] / "0.png"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from episodes.pictures import ImageError, decode_image
+from episodes.pictures import ImageError, decode_grey, decode_image, has_16_bits
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -34,6 +34,46 @@ def test_pixels_come_channels_first_and_unchanged(kind):
 def test_other_colours_are_converted(mode, channels):
     decoded = decode_image(encoded(mode=mode), (channels, 20, 30), "exact")
     assert decoded.shape == (channels, 20, 30)
+
+
+DEEP = np.arange(600, dtype=np.uint16).reshape(20, 30) * 109 + 1
+
+
+def big_endian_tiff(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels.astype(">u2")).save(stream, "TIFF")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(encoded(DEEP, kind) for kind in ("PNG", "TIFF", "PPM")),
+        big_endian_tiff(DEEP),
+    ],
+    ids=["png", "tiff", "pgm", "big-endian"],
+)
+def test_16_bits_become_the_nearest_of_8(content):
+    expected = np.rint(DEEP / 257).astype(np.uint8)
+    for channels in (1, 3):
+        decoded = decode_image(content, (channels, 20, 30), "exact")
+        np.testing.assert_array_equal(decoded, np.stack([expected] * channels))
+    np.testing.assert_array_equal(decode_grey(content), expected)
+    assert has_16_bits(content)
+    assert not has_16_bits(encoded())
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30), "32-bit floating point"),
+        (DEEP.astype(np.int32), "32-bit integers"),
+    ],
+)
+def test_pixels_without_a_known_range_are_refused(pixels, said):
+    for decode in (decode_grey, lambda content: decode_image(content, (1, 20, 30), "crop")):
+        with pytest.raises(ImageError, match=f"has pixels of {said}.*save it with 8 or 16 bits"):
+            decode(encoded(pixels, "TIFF"))
 
 
 def test_stretching_and_cropping():
