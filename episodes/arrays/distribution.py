@@ -92,15 +92,18 @@ class Arrays:
         last = order[ends]
         rows = order[ends[..., None] + np.arange(1 - window, 1)]
         inputs = self._table.features[rows].reshape(*ends.shape, *self.input_shape)
-        if self._scales is not None:
-            inputs = self._scales[0].scaled(inputs)
+        inputs = self._single(inputs, 0)
         if self.kind == "classification":
             targets = torch.arange(ways).repeat_interleave(k).repeat(episodes, 1)
             return Examples(torch.from_numpy(inputs), targets)
-        values = self._table.targets[last]
-        if self._scales is not None:
-            values = self._scales[1].scaled(values)
+        values = self._single(self._table.targets[last], 1)
         return Examples(torch.from_numpy(inputs), torch.from_numpy(values))
+
+    def _single(self, values: np.ndarray, which: int) -> np.ndarray:
+        """Scale inputs (0) or targets (1), and only then bring them to 32 bits."""
+        if self._scales is not None:
+            return self._scales[which].scaled(values)
+        return values.astype(np.float32, copy=False)
 
 
 def load_arrays(

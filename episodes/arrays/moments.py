@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from episodes.arrays.precision import ROUNDING
+
+_SINGLE_ROUNDING = 1e-6
 _BLOCK = 1 << 16
 
 
@@ -32,15 +35,22 @@ def moments(array: np.ndarray, rows: np.ndarray) -> Moments:
     inner = int(np.prod(array.shape[1:-1]))
     count = len(rows) * inner
 
+    def values_of(block: np.ndarray) -> np.ndarray:
+        return array[block].reshape(len(block) * inner, entries).astype(np.float64)
+
     def mean_of(function: np.ufunc, shift: np.ndarray) -> np.ndarray:
         total = np.zeros(entries)
         for block in blocks:
-            values = array[block].reshape(len(block) * inner, entries).astype(np.float64)
-            total += function(values - shift).sum(axis=0)
+            total += function(values_of(block) - shift).sum(axis=0)
         return total / max(count, 1)
 
     mean = mean_of(np.positive, np.zeros(entries))
     deviation = np.sqrt(mean_of(np.square, mean))
-    # What is constant but for rounding would be blown up.
-    constant = deviation <= 1e-6 * np.abs(mean)
+    single = np.ones(entries, dtype=bool)
+    for block in blocks if array.dtype == np.float64 else ():
+        values = values_of(block)
+        single &= (values == values.astype(np.float32)).all(axis=0)
+    # What is constant but for rounding, of as many bits as there are, would be blown up.
+    rounding = np.where(single, _SINGLE_ROUNDING, ROUNDING)
+    constant = deviation <= rounding * np.abs(mean)
     return Moments(mean, np.where(constant, 1.0, deviation))

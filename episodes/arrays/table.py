@@ -18,21 +18,22 @@ from episodes.arrays.files import (
     no_rows,
     read_columns,
 )
+from episodes.arrays.precision import as_floats
 from episodes.digest import json_digest
 from episodes.errors import DataError
 from episodes.prepared import prepared
 
 # To be raised when the same file would be decoded to other arrays.
-_DECODING = 1
+_DECODING = 2
 
 
 @dataclass(frozen=True)
 class Table:
     """The N rows of a file, memory-mapped.
 
-    features: (N, ...) float32, finite; a row is (F,) from columns, or of the shape that an array
-        of an npz file has.
-    targets: (N, D) float32, finite, for regression; (N, 0) for classification.
+    features: (N, ...) float32, or float64 where 32 bits blur them, finite; a row is (F,) from
+        columns, or of the shape that an array of an npz file has.
+    targets: (N, D) as features, finite, for regression; (N, 0) for classification.
     tasks, labels: (N,) int64 places in `task_names` and `label_names`. All 0 where the file has no
         column of tasks, or the problem is regression.
     task_names, label_names: sorted text, or whole numbers; (1,) of "" where there are none.
@@ -117,7 +118,7 @@ def _row_count(path: Path, columns: Mapping[str, np.ndarray]) -> int:
 
 
 def _stacked(path: Path, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Join columns along their last axis to (N, ...) float32."""
+    """Join columns along their last axis to (N, ...) numbers."""
     parts = {name: _numbers(path, name, column) for name, column in columns.items()}
     (first, shape), *others = ((name, part.shape) for name, part in parts.items())
     for name, other in others:
@@ -142,15 +143,13 @@ def _target_numbers(path: Path, columns: Mapping[str, np.ndarray]) -> np.ndarray
 
 
 def _numbers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
-    """Return a column as (N, ...) float32 of at least two axes. Raises DataError, with the row."""
+    """Return a column as (N, ...) floats of at least two axes. Raises DataError, with the row."""
     if column.dtype.kind == "U":
         raise DataError(
             f"{path}: column {name!r}, {_first_text(column)}: must be a number; leave the column "
             "out of the features, or give texts numbers"
         )
-    with np.errstate(over="ignore"):
-        numbers = column.astype(np.float32)
-    numbers = numbers[:, None] if numbers.ndim == 1 else numbers
+    numbers = as_floats(column[:, None] if column.ndim == 1 else column)
     bad = np.flatnonzero(~np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1))
     if bad.size:
         row = int(bad[0])
