@@ -256,8 +256,14 @@ def _member_problem(member: zipfile.ZipInfo) -> str | None:
 def _find(archive: Archive, folder: Path) -> tuple[Archive, Path] | None:
     for one in (archive, *archive.instead):
         for path in (folder / one.folder / one.file, folder / one.file):
-            if path.is_file():
-                return one, path
+            try:
+                if path.is_file():
+                    return one, path
+            except OSError as error:  # Where a folder on the way is closed.
+                raise DataError(
+                    f"{path} cannot be looked for: {error.strerror}\n"
+                    "Give yourself the right to read its folder, or name another with --data."
+                ) from error
     return None
 
 

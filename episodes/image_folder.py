@@ -40,6 +40,7 @@ CHANNELS = (1, 3)
 MOST_SIZE = 1024
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
 _TOLD = 5
+_ADVICE = "Mend or delete it, or set skip_corrupt to pass over all that cannot be read."
 
 _log = logging.getLogger("metasweep")
 
@@ -84,18 +85,19 @@ def load_image_folder(
     check_disjoint(TASK, splits)
     check_ways(TASK, {split: len(names) for split, names in splits.items()}, wanted)
     classes = {name: found[name] for name in sorted(n for names in splits.values() for n in names)}
+    if skip_corrupt:
+        classes = _openable(root, classes)
     for name, images in classes.items():
         check_images_per_class(str(root), len(images), wanted, f"class {name!r}")
-    opened = OpenFolder(
-        root, "Mend or delete it, or set skip_corrupt to pass over all that cannot be read."
-    )
+    opened = OpenFolder(root, _ADVICE)
     shape = (channels, size, size)
 
     def build(allocate: Allocate) -> dict[str, Any]:
         readable = _readable(opened, classes, shape) if skip_corrupt else classes
         return fill_from_files(opened, readable, shape, "crop", allocate)[1]
 
-    contents = files_digest([root / image for images in classes.values() for image in images])
+    files = [root / image for images in classes.values() for image in images]
+    contents = files_digest(files, _ADVICE)
     counts = {name: len(images) for name, images in classes.items()}
     kept = json_digest([contents, counts, shape, skip_corrupt])
     stored = stored_images(f"{TASK}-{kept}", build)
@@ -171,7 +173,13 @@ def _find_classes(root: Path) -> dict[str, list[str]]:
     """Return the image files of each class, sorted, with the class in front of their names."""
     if not root.is_dir():
         raise DataError(f"folder {root} does not exist; it should hold a folder of images a class")
-    classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    try:
+        below = [path.name for path in root.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise DataError(
+            f"folder {root} cannot be read: {error.strerror}; give yourself the right to read it"
+        ) from error
+    classes = sorted(name for name in below if not name.startswith("."))
     if not classes:
         raise DataError(
             f"folder {root} holds no folders; it should hold one for each class, with its images"
@@ -188,6 +196,24 @@ def _find_classes(root: Path) -> dict[str, list[str]]:
     return found
 
 
+def _openable(root: Path, classes: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the files that can be opened and read from, and log the others."""
+    closed = {}
+    for name in (image for images in classes.values() for image in images):
+        path = root / name
+        try:
+            if not path.exists():
+                closed[name] = "leads nowhere"
+            elif not path.is_file():
+                closed[name] = "is not a plain file"
+            else:
+                with path.open("rb") as file:
+                    file.read(1)
+        except OSError as error:
+            closed[name] = f"cannot be read: {error.strerror}"
+    return _without(closed, root, classes)
+
+
 def _readable(
     opened: OpenFolder, classes: Mapping[str, list[str]], shape: tuple[int, int, int]
 ) -> dict[str, list[str]]:
@@ -198,12 +224,19 @@ def _readable(
             decode_image(content, shape, "crop")
         except ImageError as error:
             corrupt[name] = str(error)
-    for name, problem in list(corrupt.items())[:_TOLD]:
-        _log.warning("%s/%s is passed over: it %s", opened.path, name, problem)
-    if len(corrupt) > _TOLD:
-        _log.warning("and %d more", len(corrupt) - _TOLD)
+    return _without(corrupt, opened.path, classes)
+
+
+def _without(
+    problems: Mapping[str, str], root: Path, classes: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """Return the files without those that have problems, and log these."""
+    for name, problem in list(problems.items())[:_TOLD]:
+        _log.warning("%s/%s is passed over: it %s", root, name, problem)
+    if len(problems) > _TOLD:
+        _log.warning("and %d more", len(problems) - _TOLD)
     return {
-        name: [image for image in images if image not in corrupt]
+        name: [image for image in images if image not in problems]
         for name, images in classes.items()
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,21 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("METASWEEP_CACHE", str(cache))
     monkeypatch.delenv("METASWEEP_DATA", raising=False)
     return cache
+
+
+@pytest.fixture
+def forbid(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Make a file one that may not be opened, even by root, who may open all."""
+    forbidden: set[Path] = set()
+    opened = Path.open
+
+    def open_allowed(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path in forbidden:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", open_allowed)
+    return forbidden.add
 
 
 @pytest.fixture(scope="session")

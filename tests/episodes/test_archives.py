@@ -68,6 +68,15 @@ def test_a_missing_folder_is_named(archive, tmp_path):
     assert not found.downloads
 
 
+def test_a_folder_that_may_not_be_entered_is_named(archive, tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    with pytest.raises(DataError, match=r"few\.zip cannot be looked for: Permission denied"):
+        obtain(archive, tmp_path)
+
+
 def test_a_missing_file_is_announced_as_a_download(archive, empty_cache):
     found = report("task", archive, None)
     assert (found.path, found.folder, found.downloads) == (None, empty_cache, True)

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from episodes.errors import DataError
 from episodes.file_digests import files_digest
 
 
@@ -21,7 +22,7 @@ def test_a_file_is_read_again_only_when_it_has_changed(empty_cache, tmp_path, mo
     path.write_bytes(b"content")
     first = files_digest([path])
     with monkeypatch.context() as patch:
-        patch.setattr("episodes.file_digests._digest", lambda paths: pytest.fail("read again"))
+        patch.setattr("episodes.file_digests._digest", lambda *_: pytest.fail("read again"))
         assert files_digest([path]) == first
     path.write_bytes(b"contend")
     os.utime(path, ns=(1, 1))
@@ -32,3 +33,21 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("METASWEEP_CACHE", str(tmp_path / "file"))
     assert files_digest([tmp_path / "file"]) == files_digest([tmp_path / "file"])
+
+
+def test_a_file_that_is_not_there_is_named(empty_cache, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError) as raised:
+        files_digest([link], "Look for it elsewhere.")
+    assert str(raised.value) == (
+        f"{link} cannot be read: No such file or directory\nLook for it elsewhere."
+    )
+
+
+def test_a_file_that_may_not_be_read_is_named(empty_cache, tmp_path, forbid):
+    path = tmp_path / "one"
+    path.write_bytes(b"content")
+    forbid(path)
+    with pytest.raises(DataError, match="one cannot be read: Permission denied\nCheck that it is"):
+        files_digest([path])

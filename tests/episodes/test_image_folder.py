@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import zipfile
 from pathlib import Path
 
@@ -183,6 +184,34 @@ def test_a_corrupt_image_is_named_or_passed_over(folder, caplog):
         (folder / NAMES[0] / f"{i}.{kind}").write_bytes(b"")
     with pytest.raises(DataError, match=f"image-folder has 2 images of class '{NAMES[0]}'"):
         load(folder, skip_corrupt=True)
+
+
+def test_a_file_that_cannot_be_opened_is_named_or_passed_over(folder, caplog, forbid):
+    (folder / NAMES[2] / "link.png").symlink_to(folder / "nowhere.png")
+    os.mkfifo(folder / NAMES[4] / "pipe.png")
+    forbid(folder / NAMES[3] / "0.png")
+    with pytest.raises(DataError, match=f"{NAMES[2]}/link.png cannot be read: No such") as raised:
+        load(folder)
+    assert "set skip_corrupt to pass over" in str(raised.value)
+    caplog.set_level(logging.WARNING, "metasweep")
+    load(folder, skip_corrupt=True)
+    for name in (f"{NAMES[2]}/link.png", f"{NAMES[3]}/0.png", f"{NAMES[4]}/pipe.png"):
+        assert f"{name} is passed over: it " in caplog.text
+    (folder / NAMES[2] / "link.png").unlink()
+    with pytest.raises(DataError, match=f"{NAMES[4]}/pipe.png cannot be read: Not a plain file"):
+        load(folder)
+    (folder / NAMES[4] / "pipe.png").unlink()
+    with pytest.raises(DataError, match=f"{NAMES[3]}/0.png cannot be read: Permission denied"):
+        load(folder)
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    with pytest.raises(DataError, match="pictures cannot be read: Permission denied"):
+        load(folder)
 
 
 def test_16_bit_images_keep_what_they_show(folder):
