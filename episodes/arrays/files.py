@@ -83,9 +83,13 @@ def check_columns(path: Path, option: str, wanted: Iterable[str], known: Sequenc
         raise DataError(f"options.{option}: {name!r}: {path} has no such column: {right}{commas}")
 
 
-def read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def read_columns(
+    path: Path, names: Sequence[str], literal: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """Return columns of a file: numbers, truth values or text, the first axis counting rows.
 
+    literal: those whose texts are names. In a CSV file "NA" and the like are missing numbers, but
+        a task or label may be called so; there, an empty cell alone is missing.
     Raises DataError, naming the file, the column and the row, for objects, for values of mixed
     types, for missing ones, and for what is no such file; rows count from 1.
     """
@@ -94,7 +98,9 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     table = _read_table(path, names)
     if not table.num_rows:
         raise no_rows(path)
-    return {name: _plain(path, name, table.column(name)) for name in names}
+    named = _read_table(path, literal, names_only=True) if literal else table
+    columns = {name: (named if name in literal else table).column(name) for name in names}
+    return {name: _plain(path, name, column) for name, column in columns.items()}
 
 
 def no_rows(path: Path) -> DataError:
@@ -114,13 +120,26 @@ def _read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             try:
                 # Objects would be unpickled, which may run anything.
                 array = arrays[name]
-                if array.dtype.kind == "S":
+                if isinstance(array, np.ndarray) and array.dtype.kind == "S":
                     array = np.char.decode(array, "utf-8")
-            except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            # RuntimeError: encrypted, or packed in a way that zipfile does not know.
+            except (
+                ValueError,
+                OSError,
+                EOFError,
+                RuntimeError,
+                zlib.error,
+                zipfile.BadZipFile,
+            ) as error:
                 raise DataError(
                     f"{path}: array {name!r}: cannot be read ({error}); it must hold numbers or "
                     "text, no Python objects"
                 ) from None
+            if not isinstance(array, np.ndarray):  # numpy hands out what any other file holds.
+                raise DataError(
+                    f"{path}: array {name!r}: is no array of numpy; leave it out of the file, or "
+                    "name the others in options.features"
+                )
             if array.dtype.kind not in "biufU":
                 raise DataError(
                     f"{path}: array {name!r}: holds {array.dtype}; must be numbers or text"
@@ -137,7 +156,7 @@ def _opened(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         try:
             opened = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: is no npz file of numpy ({error})") from None
         if not hasattr(opened, "files"):
             raise DataError(f"{path}: is a single array; save several by name with numpy.savez")
@@ -158,7 +177,7 @@ def _schema(path: Path) -> pyarrow.Schema:
         raise _unreadable(path, error) from None
 
 
-def _read_table(path: Path, names: Sequence[str]) -> pyarrow.Table:
+def _read_table(path: Path, names: Sequence[str], names_only: bool = False) -> pyarrow.Table:
     import pyarrow
     import pyarrow.csv
     import pyarrow.parquet
@@ -167,7 +186,11 @@ def _read_table(path: Path, names: Sequence[str]) -> pyarrow.Table:
         if path.suffix == ".parquet":
             with pyarrow.parquet.ParquetFile(path) as file:
                 return file.read(columns=list(names))
-        options = pyarrow.csv.ConvertOptions(include_columns=list(names), strings_can_be_null=True)
+        options = pyarrow.csv.ConvertOptions(
+            include_columns=list(names),
+            strings_can_be_null=True,
+            null_values=[""] if names_only else None,
+        )
         return pyarrow.csv.read_csv(path, _one_by_one(), convert_options=options)
     except (pyarrow.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None

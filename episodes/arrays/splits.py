@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,13 @@ def places_of_splits(names: np.ndarray, what: str, options: Mapping[str, Any]) -
         places = _listed(names, what, Path(options["splits"]))
     else:
         places = _shared(names, what, options)
-    used = np.concatenate(list(places.values()))
-    assert len(np.unique(used)) == len(used), "a task is in two splits"
+    for one, other in combinations(SPLITS, 2):
+        shared = np.intersect1d(places[one], places[other])
+        if len(shared):
+            raise DataError(
+                f"{options['file']}: {what} {str(names[shared[0]])!r} is in both {one} and "
+                f"{other}; each may be in one split only"
+            )
     return places
 
 

@@ -90,7 +90,9 @@ def _decoded(path: Path, chosen: Mapping[str, Any]) -> dict[str, np.ndarray]:
             raise DataError(f"options.features: {name!r}: is {whose}, which no learner may see")
     if task in targets:
         raise DataError(f"options.target: {task!r}: is the task; a target is something else")
-    columns = read_columns(path, [*features, *targets, *([] if task is None else [task])])
+    tasks = [] if task is None else [task]
+    literal = [*tasks, *(targets if chosen["kind"] == "classification" else [])]
+    columns = read_columns(path, [*features, *targets, *tasks], literal)
     rows = _row_count(path, columns)
     arrays = {"features": _stacked(path, {name: columns[name] for name in features})}
     none = np.zeros(rows, dtype=np.int64), np.array([""])
@@ -148,6 +150,11 @@ def _numbers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
         raise DataError(
             f"{path}: column {name!r}, {_first_text(column)}: must be a number; leave the column "
             "out of the features, or give texts numbers"
+        )
+    if 0 in column.shape[1:]:
+        raise DataError(
+            f"{path}: array {name!r}: has rows of shape {column.shape[1:]}; must hold a number at "
+            "least"
         )
     numbers = as_floats(column[:, None] if column.ndim == 1 else column)
     bad = np.flatnonzero(~np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1))

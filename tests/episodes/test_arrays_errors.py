@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +104,10 @@ def test_missing_values_and_texts_where_numbers_belong(tmp_path: Path) -> None:
     assert refusal(file, **CURVES) == f"{file}: column 'unit', row 2: the value is missing"
     file.write_text("unit,x,y\n1,2,3\n1.5,2,4\n")
     assert "column 'unit': holds float64; tasks and" in refusal(file, **CURVES)
+    file.write_text("unit,x,y\nNA,2,3\n,2,4\n")
+    assert refusal(file, **CURVES) == f"{file}: column 'unit', row 2: the value is missing"
+    file.write_text("unit,x,y\n1,NA,3\n")
+    assert refusal(file, **CURVES) == f"{file}: column 'x', row 1: the value is missing"
 
 
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
@@ -112,9 +119,44 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     assert said.endswith("it must hold numbers or text, no Python objects")
 
 
+def npz_with(tmp_path: Path, change: Callable[[zipfile.ZipFile], None]) -> Path:
+    file = write_npz(tmp_path / "a.npz", curves())
+    with zipfile.ZipFile(file, "a") as archive:
+        change(archive)
+    return file
+
+
+def test_a_member_that_is_no_array_is_named(tmp_path: Path) -> None:
+    file = npz_with(tmp_path, lambda archive: archive.writestr("readme.txt", "of these data"))
+    said = refusal(file, **CURVES)
+    assert said.startswith(f"{file}: array 'readme.txt': is no array of numpy; leave it out of ")
+    load("arrays", shots=4, query_shots=3, options={"file": str(file), **CURVES, "features": "x1"})
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "said"),
+    [(8, 1, "is encrypted, password required"), (10, 99, "compression method is not supported")],
+)
+def test_members_that_are_packed_in_another_way_are_named(
+    offset: int, value: int, said: str, tmp_path: Path
+) -> None:
+    file = write_npz(tmp_path / "a.npz", curves())
+    content = bytearray(file.read_bytes())
+    # The entry of each member in the directory at the end: its flags, or how it is packed.
+    for entry in re.finditer(b"PK\x01\x02", content):
+        content[entry.start() + offset] = value
+    for entry in re.finditer(b"PK\x03\x04", content):
+        content[entry.start() + offset - 2] = value
+    file.write_bytes(content)
+    refused = refusal(file, **CURVES)
+    assert refused.startswith(f"{file}: array 'x1': cannot be read (")
+    assert said in refused
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
+        (np.zeros((60, 0)), "array 'y': has rows of shape (0,); must hold a number at least"),
         (np.zeros((60, 2, 2)), "array 'y': has targets of shape (2, 2); a target must be a number"),
         (np.zeros(59), "array 'y': has 59 rows, but 'x' has 60"),
         (np.float64(3), "array 'y': is a single value; must have a row axis"),
@@ -126,6 +168,14 @@ def test_targets_of_another_shape_or_type(array: Any, message: str, tmp_path: Pa
     file = tmp_path / "a.npz"
     np.savez(file, x=np.zeros((60, 3)), unit=np.arange(60) // 20, y=array)
     assert message in refusal(file, **CURVES)
+
+
+@pytest.mark.parametrize("shape", [(60, 0), (60, 0, 3), (60, 3, 0)])
+def test_inputs_without_an_entry_are_named(shape: tuple[int, ...], tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    np.savez(file, x=np.zeros(shape), unit=np.arange(60) // 20, y=np.zeros(60))
+    said = f"array 'x': has rows of shape {shape[1:]}; must hold a number at least"
+    assert said in refusal(file, **CURVES)
 
 
 def test_labels_and_tasks_of_another_shape(tmp_path: Path) -> None:
