@@ -22,8 +22,9 @@ from ray.tune.stopper import Stopper
 
 from search.conductor import Conductor, Nothing
 from search.jobs import Job, Progress
+from search.line import Line
 from search.node import Expected
-from search.ray_cluster import largest_memory_gb
+from search.ray_cluster import Nodes, is_elastic, largest_memory_gb
 from search.ray_repair import every_death_survived, short_of_memory
 from search.room import Resources, Room
 from search.run_job import HUNG, NO_MEMORY
@@ -42,10 +43,12 @@ def drive(
     tracking_uri: str,
     expected: Expected,
     trial_timeout: float | None,
+    trainable: type[tune.Trainable] = TrialActor,
 ) -> None:
     """Run the conductor's jobs until it has no more, or until it is interrupted.
 
     trial_timeout: seconds after which a job that tells nothing is given up; None for never.
+    trainable: what runs them; another one is told the same, and tells of itself alike.
     """
     shared = {
         "data": expected.data,
@@ -56,13 +59,14 @@ def drive(
     }
     jobs: dict[str, Job] = {}
     given = Room(resources, largest_memory_gb())
+    line = Line(is_elastic(), conductor.plan.concurrency)
     # Tune's own snapshots are never read: they lie where no full disk of ours can stop the driver.
     with tempfile.TemporaryDirectory(prefix="metasweep-") as scratch, interruptible(conductor):
         tuner = tune.Tuner(
-            _actor(tracking_uri),
+            _actor(trainable, tracking_uri),
             tune_config=tune.TuneConfig(
-                search_alg=_Asking(conductor, jobs, given, shared),
-                scheduler=_Telling(conductor, jobs, given, Silence(trial_timeout)),
+                search_alg=_Asking(conductor, jobs, given, line, shared),
+                scheduler=_Telling(conductor, jobs, given, line, Silence(trial_timeout)),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -78,7 +82,7 @@ def drive(
             tuner.fit()
 
 
-def _actor(tracking_uri: str) -> type[TrialActor]:
+def _actor(trainable: type[tune.Trainable], tracking_uri: str) -> type[tune.Trainable]:
     """Return the trainable, to which Ray hands secrets without writing them down.
 
     Tune writes a trial's configuration into its snapshots, and the cloud credentials that it passes
@@ -87,8 +91,8 @@ def _actor(tracking_uri: str) -> type[TrialActor]:
     class_cache.ENV_VARS_TO_PROPAGATE -= {
         name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")
     }
-    actor: type[TrialActor] = tune.with_parameters(TrialActor, tracking_uri=tracking_uri)
-    actor.__qualname__ = TrialActor.__qualname__  # What Ray calls its processes.
+    actor: type[tune.Trainable] = tune.with_parameters(trainable, tracking_uri=tracking_uri)
+    actor.__qualname__ = trainable.__qualname__  # What Ray calls its processes.
     return actor
 
 
@@ -120,32 +124,61 @@ class _Asking(_Stateless, Searcher):
     """A Tune searcher that passes on the conductor's jobs."""
 
     def __init__(
-        self, conductor: Conductor, jobs: dict[str, Job], given: Room, shared: dict[str, Any]
+        self,
+        conductor: Conductor,
+        jobs: dict[str, Job],
+        given: Room,
+        line: Line,
+        shared: dict[str, Any],
     ):
         super().__init__()
         self._conductor = conductor
         self._jobs = jobs
         self._given = given
+        self._line = line
         self._shared = shared
+        self._nodes = Nodes()
+        self._wanted: dict[str, float] = {}
+        self._held: list[Job] = []
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a configuration, None to be asked again, or FINISHED."""
-        job = self._conductor.next_job()
+        job = self._next_job()
         if job is Nothing.YET:
             return None
         if job is Nothing.MORE:
             return Searcher.FINISHED
         self._jobs[trial_id] = job
-        return {JOB: job.to_json(), WANTED: self._given.of(job), SHARED: self._shared}
+        self._line.joins()
+        self._wanted = self._given.of(job)
+        return {JOB: job.to_json(), WANTED: self._wanted, SHARED: self._shared}
+
+    def _next_job(self) -> Job | Nothing:
+        """Return the conductor's next job; it is held while what it needs is being measured.
+
+        Tune asks Ray for what a trial needs when it is suggested, and never for less afterwards.
+        """
+        for held in self._held:
+            if not self._given.is_awaited(held):
+                self._held.remove(held)
+                return held
+        free, nodes = self._nodes.room_for(self._wanted) if self._wanted else (0, 0)
+        if not self._line.is_open(held=len(self._held), free=free, nodes=nodes):
+            return Nothing.YET
+        job = self._conductor.next_job()
+        if isinstance(job, Job) and self._given.is_awaited(job):
+            self._held.append(job)
+            return Nothing.YET
+        return job
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Pass on that a trial is lost; of every other end the conductor knows already."""
         if error:
-            self._conductor.lost(
-                self._jobs[trial_id], f"its process died, and again after {MOST_RESTARTS} restarts"
-            )
+            job = self._jobs[trial_id]
+            self._given.learn(job, {})
+            self._conductor.lost(job, f"its process died, and again after {MOST_RESTARTS} restarts")
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing."""
@@ -157,11 +190,19 @@ class _Asking(_Stateless, Searcher):
 class _Telling(_Stateless, FIFOScheduler):
     """A Tune scheduler that passes results to the conductor and obeys it."""
 
-    def __init__(self, conductor: Conductor, jobs: dict[str, Job], given: Room, silence: Silence):
+    def __init__(
+        self,
+        conductor: Conductor,
+        jobs: dict[str, Job],
+        given: Room,
+        line: Line,
+        silence: Silence,
+    ):
         super().__init__()
         self._conductor = conductor
         self._jobs = jobs
         self._given = given
+        self._line = line
         self._silence = silence
         self._standstill = Standstill()
 
@@ -179,6 +220,9 @@ class _Telling(_Stateless, FIFOScheduler):
         live = tune_controller.get_live_trials()
         running = {trial.trial_id: trial for trial in live if trial.status == Trial.RUNNING}
         waiting = [trial for trial in live if trial.status == Trial.PENDING]
+        # What was given the process of a trial that ended waits for no room.
+        roomless = [trial for trial in waiting if trial.temporary_state.ray_actor is None]
+        self._line.seen(waiting=len(roomless), running=len(running))
         if self._standstill.begins(waiting=bool(waiting), running=bool(running)):
             self._conductor.listener.waits(_why_nothing_runs(waiting[0]))
         for trial_id in self._silence.too_long(running.keys()):

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
+from collections.abc import Mapping
 from types import FrameType
 
 import ray
+from ray._private.state import available_resources_per_node
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.errors import FailedError, UserError
 from search.node import Expected, unfit
 from search.plain_text import first_line
-from search.room import Resources, check, trials_that_fit
+from search.room import Resources, check, how_many, trials_that_fit
 from search.user_code import extend_path, own_path
 
 CONNECT_SECONDS = 5
+LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 120
 """For a node to start a process, and to import torch in it for the first time."""
 
@@ -27,6 +31,7 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # The new one prints tables even at verbose=0.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # Not as a traceback: the live display says it in a line.
     "TUNE_WARN_THRESHOLD_S": "10",
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # `search.line` says how many; unset, it is one.
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # What Ray will do anyway, without its warning.
 }
@@ -143,3 +148,18 @@ def largest_memory_gb() -> float:
     """Return the memory of the node that has most."""
     memory = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
     return max(memory, default=0.0) / 1e9
+
+
+class Nodes:
+    """What the nodes of the cluster have free, looked up once a second."""
+
+    def __init__(self) -> None:
+        self._free: list[Mapping[str, float]] = []
+        self._looked = float("-inf")
+
+    def room_for(self, wanted: Mapping[str, float]) -> tuple[int, int]:
+        """Return how many trials that ask for `wanted` fit now, and how many nodes there are."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._free, self._looked = list(available_resources_per_node().values()), now
+        return sum(how_many(wanted, free) for free in self._free), len(self._free)

@@ -36,8 +36,8 @@ class Resources:
 class Room:
     """Decides what each job is given, and learns from what jobs have taken.
 
-    With `gpu: auto` the first trials of an algorithm on a network have a GPU for themselves. Each
-    tells its peak; the next ones are given a share that holds the largest, and a margin.
+    With `gpu: auto` the first trial of an algorithm on a network has a GPU for itself, and the next
+    ones wait until it has told its peak: a share that holds the largest, and a margin, is theirs.
     most_memory_gb: of the largest node; what asks for more would wait for ever.
     """
 
@@ -45,9 +45,16 @@ class Room:
         self._resources = resources
         self._most_memory_gb = most_memory_gb
         self._peaks: dict[tuple[str, str], float] = {}
+        self._measured: dict[tuple[str, str], str] = {}
+
+    def is_awaited(self, job: Job) -> bool:
+        """Whether what a job needs is about to be known, from another one of its kind."""
+        return self._measured.get(_kind(job), job.name) != job.name
 
     def of(self, job: Job) -> dict[str, float]:
         """Return what Ray is asked for: CPU, GPU, and memory in bytes where it is counted."""
+        if self._resources.gpu == "auto" and _kind(job) not in self._peaks:
+            self._measured[_kind(job)] = job.name
         wanted = {"CPU": self._resources.cpu, "GPU": self._gpu(job)}
         if self._resources.memory_gb is not None and not wanted["GPU"]:
             most = max(self._resources.memory_gb, self._most_memory_gb)
@@ -55,22 +62,36 @@ class Room:
         return {name: amount for name, amount in wanted.items() if amount}
 
     def learn(self, job: Job, numbers: Mapping[str, float]) -> None:
-        """Take note of the peak that a job tells, as a part of its device's memory."""
+        """Take note of the peak that a job tells, as a part of its device's memory.
+
+        A job that tells none, such as one that failed, or is lost, lets the next be measured.
+        """
+        if self._measured.get(_kind(job)) == job.name:
+            del self._measured[_kind(job)]
         device = numbers.get("device_memory_mb", math.nan)
         peak = numbers.get("peak_memory_mb", math.nan)
         if math.isfinite(device) and math.isfinite(peak):
-            kind = (job.config.algorithm, job.config.network)
             part = (MARGIN * peak + CONTEXT_MB) / device
-            self._peaks[kind] = max(part, self._peaks.get(kind, 0.0))
+            self._peaks[_kind(job)] = max(part, self._peaks.get(_kind(job), 0.0))
 
     def _gpu(self, job: Job) -> float:
         if self._resources.gpu != "auto":
             share = self._resources.gpu
         else:
-            known = self._peaks.get((job.config.algorithm, job.config.network))
+            known = self._peaks.get(_kind(job))
             share = 1.0 if known is None else min(1.0, math.ceil(known * STEP) / STEP)
         # More than one GPU is whole ones, and each has all of its memory already.
         return min(1.0, share * job.room) if share < 1 else share
+
+
+def _kind(job: Job) -> tuple[str, str]:
+    return job.config.algorithm, job.config.network
+
+
+def how_many(wanted: Mapping[str, float], have: Mapping[str, float]) -> int:
+    """Return how many jobs that ask for `wanted` fit what one node has."""
+    # Shares of a GPU add up to a little more or less than one.
+    return min(int(have.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items())
 
 
 def check(resources: Resources, have: Resources) -> None:

@@ -172,7 +172,7 @@ class ConfirmationSpec(Section):
 class ResourcesSpec(Section):
     """What one trial occupies; a share of a GPU may be given.
 
-    gpu: "auto" measures the first trials of each kind and then packs as many as fit a GPU.
+    gpu: "auto" measures the first trial of each kind and then packs as many as fit a GPU.
     memory_gb: of the device that it trains on; episodes run in chunks that fit half of it.
     """
 

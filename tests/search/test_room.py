@@ -6,12 +6,12 @@ import pytest
 
 from search.errors import UserError
 from search.jobs import Job
-from search.room import Resources, Room, check, trials_that_fit
+from search.room import Resources, Room, check, how_many, trials_that_fit
 from tests.search.small_runs import small_config
 
 
-def job(algorithm: str = "maml", room: int = 1) -> Job:
-    return Job("trial", 0, small_config(algorithm), "/folder", room)
+def job(algorithm: str = "maml", room: int = 1, number: int = 0) -> Job:
+    return Job("trial", number, small_config(algorithm), "/folder", room)
 
 
 PEAK = {"device_memory_mb": 80_000.0, "peak_memory_mb": 6_000.0}
@@ -49,6 +49,56 @@ def test_auto_gives_a_whole_gpu_until_a_trial_of_the_kind_was_measured() -> None
     assert room.of(job())["GPU"] == 0.15
     assert room.of(job("anil"))["GPU"] == 1.0
     assert room.of(job(room=2))["GPU"] == 0.3
+
+
+def test_auto_lets_others_of_a_kind_wait_until_the_first_was_measured() -> None:
+    room = Room(Resources(1, "auto"))
+    first, second, other = job(), job(number=1), job("anil", number=2)
+    assert not room.is_awaited(first)
+    assert room.of(first)["GPU"] == 1.0
+    assert room.is_awaited(second)
+    assert not room.is_awaited(first)  # It may have died, and is started again.
+    assert not room.is_awaited(other)
+    room.learn(first, PEAK)
+    assert not room.is_awaited(second)
+    assert room.of(second)["GPU"] == 0.15
+    assert not room.is_awaited(job(number=3))
+
+
+def test_auto_measures_the_next_where_the_first_told_nothing() -> None:
+    room = Room(Resources(1, "auto"))
+    room.of(job())
+    room.learn(job(), {})
+    second, third = job(number=1), job(number=2)
+    assert not room.is_awaited(second)
+    assert room.of(second)["GPU"] == 1.0
+    assert room.is_awaited(third)
+    room.learn(job(), {})  # What the first tells has nothing to do with it.
+    assert room.is_awaited(third)
+
+
+@pytest.mark.parametrize("resources", [Resources(1, 0), Resources(1, 0.5)])
+def test_nobody_waits_where_the_specification_says_what_is_needed(resources: Resources) -> None:
+    room = Room(resources)
+    room.of(job())
+    assert not room.is_awaited(job(number=1))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "have", "fit"),
+    [
+        ({"CPU": 1.0}, {"CPU": 8.0}, 8),
+        ({"CPU": 2.0, "GPU": 0.05}, {"CPU": 64.0, "GPU": 1.0}, 20),
+        ({"CPU": 1.0, "GPU": 0.15}, {"CPU": 64.0, "GPU": 0.7}, 4),
+        ({"CPU": 1.0, "GPU": 0.1}, {"CPU": 64.0, "GPU": 1.0 - 7 * 0.1}, 3),
+        ({"CPU": 1.0, "memory": 4e9}, {"CPU": 8.0, "memory": 10e9}, 2),
+        ({"CPU": 1.0, "GPU": 1.0}, {"CPU": 8.0}, 0),
+    ],
+)
+def test_a_node_has_room_for_as_many_as_all_it_has_allows(
+    wanted: dict[str, float], have: dict[str, float], fit: int
+) -> None:
+    assert how_many(wanted, have) == fit
 
 
 def test_auto_keeps_the_largest_that_was_measured() -> None:

@@ -1,0 +1,119 @@
+"""Trials start together: on real Ray, whose processors and GPUs are made up."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import ray
+from ray.util import placement_group_table
+
+from search import driver, ray_cluster
+from search.driver import drive
+from search.line import FIRST
+from search.node import Expected
+from search.room import Resources
+from tests.search.conducting import Search
+from tests.search.waiting_actor import PATIENCE, WaitingActor
+
+ROOT = Path(__file__).parents[2]
+MANY = 8
+
+
+@contextmanager
+def made_up(**resources: int) -> Iterator[None]:
+    """Start Ray with processors and GPUs that this machine lacks."""
+    ray.init(
+        address="local",
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        **resources,  # type: ignore[arg-type]
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ray_cluster.SETTINGS.items():
+        monkeypatch.setenv(name, os.environ.get(name, value))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def run(search: Search, resources: Resources, folder: Path, **told: Any) -> None:
+    folder.mkdir()
+    plan = json.dumps({"folder": str(folder), "others": 1, "reports": 1, **told})
+    expected = Expected(ray_cluster.own_node(), str(folder), "", None, {}, [])
+    drive(search.conductor, resources, plan, expected, None, trainable=WaitingActor)
+
+
+def seen(folder: Path) -> list[int]:
+    """How many had begun to start when each process was done with starting."""
+    return [int(file.read_text()) for file in folder.glob("*.others")]
+
+
+def test_a_cluster_is_filled_at_once(tmp_path: Path) -> None:
+    """No process is ready before all of them have begun to start; the later trials reuse them."""
+    search = Search(tmp_path)
+    search.conduct(trials=2 * MANY, concurrency=MANY)
+    with made_up(num_cpus=MANY):
+        run(search, Resources(1, 0), tmp_path / "told", others=MANY, reports=20)
+    assert seen(tmp_path / "told") == [MANY] * MANY
+    assert search.states() == ["COMPLETE"] * 2 * MANY
+
+
+def asked_for(search: Search, folder: Path, enough: int) -> int:
+    """Run a search where no trial has room; return for how many it asks, once these are enough."""
+    found: list[int] = []
+
+    def watch() -> None:
+        until = time.monotonic() + PATIENCE
+        while found[-2:-1] < [enough] and time.monotonic() < until:
+            time.sleep(2.0)
+            groups = placement_group_table().values()
+            found.append(sum(group["state"] == "PENDING" for group in groups))
+        search.conductor.interrupted = True
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    run(search, Resources(1, 0), folder)
+    watcher.join()
+    return found[-1]
+
+
+def test_only_a_cluster_that_may_grow_is_asked_for_more_than_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [(True, None, FIRST), (True, 5, 5), (True, 40, 40), (False, None, 1)]
+    with made_up(num_cpus=0):
+        for elastic, concurrency, waiting in cases:
+            folder = tmp_path / f"{elastic}-{concurrency}"
+            folder.mkdir()
+            search = Search(folder)
+            search.conduct(trials=100, concurrency=concurrency)
+            monkeypatch.setattr(driver, "is_elastic", lambda elastic=elastic: elastic)
+            assert asked_for(search, folder / "told", waiting) == waiting
+            assert search.states() == waiting * ["RUNNING"]  # To be gone on with.
+
+
+def test_the_first_trial_is_measured_before_others_ask_for_a_share_of_a_gpu(tmp_path: Path) -> None:
+    """Then the others, two to a GPU, all start together."""
+    search = Search(tmp_path)
+    search.conduct(trials=MANY)
+    folder = tmp_path / "told"
+    with made_up(num_cpus=2 * MANY, num_gpus=MANY // 2):
+        run(search, Resources(1, "auto"), folder, reports=20)
+    asked = [json.loads(file.read_text())["GPU"] for file in folder.glob("*.wanted")]
+    assert sorted(asked) == (MANY - 1) * [0.5] + [1.0]
+    assert search.states() == MANY * ["COMPLETE"]
