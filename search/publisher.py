@@ -40,6 +40,7 @@ class Publisher:
     def __init__(self, tracker: Tracker):
         self._tracker = tracker
         self._due: dict[Path, _Due] = {}
+        self._told: set[Path] = set()
         self._changed = threading.Condition()
         threading.Thread(target=self._work, name="publisher", daemon=True).start()
 
@@ -63,13 +64,24 @@ class Publisher:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._due))
                 waiting = list(self._due.items())
-            known = [(path, due, self._run(path)) for path, due in waiting]
-            sent = [self._send(path, due, run) for path, due, run in known if run is not None]
+            sent = [self._try(path, due) for path, due in waiting]
             failures = failures + 1 if not all(sent) else 0
             time.sleep(wait_after(failures) if failures else RUN_UNKNOWN_WAIT)
 
-    def _run(self, path: Path) -> Run | None:
-        return RunFile(path, self._tracker.uri).read()
+    def _try(self, path: Path, due: _Due) -> bool:
+        """Send what is due, once its run is known; return whether nothing went wrong."""
+        try:
+            run = RunFile(path, self._tracker.uri).read()
+            sent = run is None or self._send(path, due, run)
+        except Exception:
+            # A file may vanish, or be half there, while a network's file system replaces it. And a
+            # thread that ends here, for whatever reason, would send nothing more of any job.
+            if path not in self._told:
+                self._told.add(path)
+                log.exception("The episodes in %s are tried again.", path)
+            return False
+        self._told.discard(path)
+        return sent
 
     def _send(self, path: Path, due: _Due, run: Run) -> bool:
         """Send what is due; return whether that is over and done with."""

@@ -199,4 +199,9 @@ class BackgroundRecorder:
                     task.what,
                 )
             return False
+        except Exception:
+            # Whatever it is, a thread that ends here would record nothing more of any job.
+            if first:
+                log.exception("The search goes on; %s is tried again.", task.what)
+            return False
         return True

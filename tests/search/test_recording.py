@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from search.jobs import Job
 from search.ledger import Ledger
 from search.publisher import Publisher
 from search.recorder import BackgroundRecorder, SearchRuns, runs_by_name
-from search.run_file import RunFile
+from search.run_file import Run, RunFile
 from search.snapshot import Snapshot
 from search.tracking import Tracker
 from search.tracking_client import connect
@@ -286,6 +287,68 @@ def test_a_run_that_the_store_refuses_does_not_hold_up_the_others(
     assert not recorder.close(2)
     frame = Reader(runs.tracker.uri).trials("mine").set_index("trial")
     assert list(frame.loc[[4, 5], "state"]) == ["COMPLETE", "COMPLETE"]
+
+
+class Stale:
+    """Reads a run's file as a network's file system may, while the file is replaced."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, error: Exception, times: int) -> None:
+        self._error, self._times, self._read = error, times, RunFile.read
+        patch.setattr(RunFile, "read", lambda file: self(file))
+
+    def __call__(self, file: RunFile) -> Run | None:
+        self._times -= 1
+        if self._times >= 0:
+            raise self._error
+        return self._read(file)
+
+
+STALE = pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ESTALE, "stale file handle"), ValueError("no JSON"), KeyError("id")],
+    ids=lambda error: type(error).__name__,
+)
+
+
+@STALE
+@pytest.mark.usefixtures("impatient")
+def test_a_file_that_cannot_be_read_for_a_while_ends_no_publisher(
+    store: Store,
+    runs: SearchRuns,
+    job: Job,
+    snapshot: Snapshot,
+    make_records: MakeRecords,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = runs.open(job, None)
+    publisher = Publisher(Tracker(store.uri))
+    Stale(monkeypatch, error, 3)
+    folder = seal(job, snapshot, make_records, 0, 4)
+    publisher.publish(folder, config=job.config, ended=True)
+    assert publisher.close(30)
+    assert rungs(store.uri, run.id) == [0, 1, 2, 3]
+    assert len(caplog.records) == 1
+    assert str(folder.path) in caplog.text
+
+
+@STALE
+@pytest.mark.usefixtures("impatient")
+def test_a_file_that_cannot_be_read_for_a_while_ends_no_recorder(
+    recorder: BackgroundRecorder,
+    runs: SearchRuns,
+    job: Job,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Stale(monkeypatch, error, 3)
+    recorder.start(job, None)
+    recorder.finish(job, "COMPLETE", "", {})
+    assert recorder.close(30)
+    assert list(Reader(runs.tracker.uri).trials("mine")["state"]) == ["COMPLETE"]
+    assert len(caplog.records) == 1
 
 
 def test_waits_grow_and_stay_short() -> None:
