@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from search.versions import differences, versions_here
 
@@ -50,9 +51,11 @@ class Expected:
 def file_stores(tracking_uri: str, study_url: str) -> list[str]:
     """Return what is wrong with stores that other nodes cannot use, a line each."""
     lines = []
-    if tracking_uri.startswith("sqlite"):
+    scheme = urlsplit(tracking_uri).scheme.partition("+")[0]
+    kept = {"sqlite": "a SQLite file", "file": "a folder of files", "": "a folder of files"}
+    if scheme in kept:
         lines.append(
-            f"--tracking-uri: {tracking_uri}: a SQLite file cannot be shared by several nodes; "
+            f"--tracking-uri: {tracking_uri}: {kept[scheme]} cannot be shared by several nodes; "
             "start an MLflow server that all of them reach, and give its http:// address"
         )
     if study_url.startswith("sqlite"):

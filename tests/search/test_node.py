@@ -71,12 +71,26 @@ def test_data_that_are_not_there_are_named(expected: Expected) -> None:
     assert "--data: /no/such/data: no such folder there" in unfit(missing, ELSEWHERE)
 
 
-def test_files_cannot_be_stores_of_several_nodes(expected: Expected) -> None:
-    lines = file_stores("sqlite:////here/mlflow.db", "sqlite:////here/study.db")
+@pytest.mark.parametrize(
+    ("uri", "what"),
+    [
+        ("sqlite:////here/mlflow.db", "a SQLite file"),
+        ("sqlite+pysqlite:////here/mlflow.db", "a SQLite file"),
+        ("file:///here/mlruns", "a folder of files"),
+        ("/here/mlruns", "a folder of files"),
+    ],
+)
+def test_files_cannot_be_stores_of_several_nodes(expected: Expected, uri: str, what: str) -> None:
+    lines = file_stores(uri, "sqlite:////here/study.db")
     assert [line.split(":")[0] for line in lines] == ["--tracking-uri", "study_url"]
+    assert f"{uri}: {what} cannot be shared by several nodes" in lines[0]
     assert "http://" in lines[0]
     assert "METASWEEP_STUDY_URL" in lines[1]
     alone = replace(expected, file_stores=lines)
     assert unfit(alone, HERE) == ""
     assert all(line in unfit(alone, ELSEWHERE) for line in lines)
-    assert file_stores("http://host:5000", "postgresql+psycopg://host/optuna") == []
+
+
+def test_servers_can_be_stores_of_several_nodes() -> None:
+    for uri in ("http://host:5000", "https://host", "postgresql+psycopg://host/mlflow"):
+        assert file_stores(uri, "postgresql+psycopg://host/optuna") == []
