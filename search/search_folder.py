@@ -21,6 +21,8 @@ from search.plain_text import NAME, NAME_RULE, cut
 
 STUDY_URL_VARIABLE = "METASWEEP_STUDY_URL"
 UNSENT = "UNSENT"
+ENTRY_SECONDS = 10.0
+"""Taking a search's lock and noting who did takes no time, unless the process is stopped there."""
 
 
 @dataclass(frozen=True)
@@ -108,20 +110,38 @@ class SearchFolder:
         holder = self.path / "driver.json"
         lock = FileLock(self.path / "driver.lock")
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            who = holder.read_text() if holder.exists() else "another process"
-            raise UserError(f"{self.name}: is being driven already, by {who}") from None
-        try:
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            self._take(lock, holder)
             yield
         finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+            if lock.is_locked:
+                holder.unlink(missing_ok=True)
+                lock.release()
+
+    def _take(self, lock: FileLock, holder: Path) -> None:
+        try:
+            # Nobody may look at the name between the two steps: it is that of a driver before.
+            with FileLock(self.path / "driver.entry.lock", timeout=ENTRY_SECONDS):
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    raise self._driven(_text(holder)) from None
+                holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        except Timeout:
+            raise self._driven(None) from None
+
+    def _driven(self, by: str | None) -> UserError:
+        return UserError(f"{self.name}: is being driven already, by {by or 'another process'}")
 
     def _others(self) -> str:
         names = searches_in(self.path.parent)
         return f"; there are: {', '.join(names)}" if names else "; there is none yet"
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return None  # Its driver is just ending.
 
 
 def searches_in(storage: Path) -> list[str]:
