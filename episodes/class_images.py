@@ -15,7 +15,7 @@ from torch import Tensor
 from episodes.augmentation import DRAWS, NO_AUGMENTATION, Augmentation, augment
 from episodes.counter_rng import Key, choose, stream_key, uniforms
 from episodes.digest import json_digest
-from episodes.episode import SPLITS, Episodes, Examples, Kind, Split, index_array
+from episodes.episode import SPLITS, Episodes, Examples, Kind, Split, episode_key, index_array
 from episodes.errors import DataError
 
 Shape = tuple[int, int, int]
@@ -178,8 +178,8 @@ class ImageEpisodes:
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
         index = index_array(indices)
+        key = episode_key(self.name, split, seed)
         images = self._splits[split]
-        key = stream_key(self.name, split, seed)
         per_class = self.shots + self.query_shots
         classes, picks = draw_classes(key, index, images.counts, self.outputs, per_class)
         rows = images.first[classes][:, :, None] + picks

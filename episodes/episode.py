@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from episodes.counter_rng import Key, stream_key
+from episodes.errors import DataError
 from episodes.kinds import Kind as Kind
+from episodes.whole_numbers import whole_number
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -120,6 +123,17 @@ def index_array(indices: np.ndarray | range) -> np.ndarray:
         # numpy reads a range number by number.
         return np.arange(indices.start, indices.stop, indices.step, dtype=np.int64)
     return np.array(indices, dtype=np.int64)
+
+
+def episode_key(stream: str, split: str, seed: int) -> Key:
+    """Return the key of a split's episodes with a seed, as `counter_rng.stream_key` does.
+
+    Raises DataError, naming the argument, for what is no split, or no whole number: each would
+    be a stream of its own, which nobody meant.
+    """
+    if split not in SPLITS:
+        raise DataError(f"split: {split!r}: must be one of {', '.join(SPLITS)}")
+    return stream_key(stream, split, seed if type(seed) is int else whole_number("seed", seed))
 
 
 @runtime_checkable

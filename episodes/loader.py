@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from episodes.errors import DataError
+from episodes.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from episodes.episode import Episodes, Split, TaskDistribution
@@ -38,10 +39,11 @@ class EpisodeLoader:
 
         if self.split not in SPLITS:
             raise DataError(f"split: {self.split!r}: must be one of {', '.join(SPLITS)}")
-        _at_least(1, "batch_size", self.batch_size)
-        _at_least(0, "start", self.start)
+        whole_number("seed", self.seed)
+        whole_number("batch_size", self.batch_size, 1)
+        whole_number("start", self.start, 0)
         if self.stop is not None:
-            _at_least(self.start, "stop", self.stop)
+            whole_number("stop", self.stop, self.start)
 
     def __iter__(self) -> Iterator[Episodes]:
         """Yield the batches, each drawn when it is asked for."""
@@ -60,8 +62,3 @@ class EpisodeLoader:
                 "a loader without stop goes on for ever; give it a stop to have a len()"
             )
         return -(-(self.stop - self.start) // self.batch_size)
-
-
-def _at_least(least: int, name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise DataError(f"{name}: {value!r}: must be a whole number, at least {least}")

@@ -9,9 +9,8 @@ import torch
 
 from episodes.class_images import draw_classes, episodes_of, support_first
 from episodes.class_splits import ClassSplit, read_class_split
-from episodes.counter_rng import stream_key
 from episodes.digest import json_digest
-from episodes.episode import SPLITS, Episodes, Kind, Split, index_array
+from episodes.episode import SPLITS, Episodes, Kind, Split, episode_key, index_array
 from episodes.errors import DataError
 from episodes.omniglot_images import DRAWINGS, ROTATIONS, SIZE, OmniglotImages, load_images
 
@@ -67,8 +66,8 @@ class Omniglot:
         """Draw the episodes with these indices, as a batch."""
         index = index_array(indices)
         ways, per_class = self.outputs, self.shots + self.query_shots
+        key = episode_key(self.name, split, seed)
         counts = np.full(self.class_counts[split], DRAWINGS)
-        key = stream_key(self.name, split, seed)
         classes, drawings = draw_classes(key, index, counts, ways, per_class)
         character = self._characters[split][classes // ROTATIONS]
         first_row = (character * ROTATIONS + classes % ROTATIONS) * DRAWINGS

@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,8 +116,9 @@ def _checked(option: Option, value: Any) -> Any:
             raise wrong
         return value
     if option.type in ("number", "whole number"):
-        types = int if option.type == "whole number" else (int, float)
-        if isinstance(value, bool) or not isinstance(value, types):
+        # The numbers of numpy are such, too.
+        right = isinstance(value, Integral if option.type == "whole number" else Real)
+        if isinstance(value, bool) or not right:
             raise wrong
         if not math.isfinite(value) or not option.least <= value <= option.most:
             raise wrong

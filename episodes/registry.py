@@ -11,6 +11,7 @@ from episodes.catalog import TASKS
 from episodes.errors import DataError
 from episodes.kinds import WITH_WAYS
 from episodes.task import Task
+from episodes.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from episodes.archives import DataFile
@@ -37,8 +38,8 @@ def load(
     Raises DataError for a wrong argument, and when data are missing, damaged or too small.
     """
     entry = _find(task)
-    _at_least(1, "shots", shots)
-    _at_least(1, "query_shots", query_shots)
+    shots = whole_number("shots", shots, 1)
+    query_shots = whole_number("query_shots", query_shots, 1)
     values = entry.complete(options)
     kind = entry.kind_of(values)
     if kind not in WITH_WAYS and ways is not None:
@@ -48,7 +49,7 @@ def load(
             raise DataError(
                 f"ways: missing; {task} needs the number of classes in an episode, such as 5"
             )
-        _at_least(2, "ways", ways)
+        ways = whole_number("ways", ways, 2)
     if split is None and entry.splits:
         split = entry.splits[0]
     if split is not None and split not in entry.splits:
@@ -83,8 +84,3 @@ def _find(task: str) -> Task:
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
-
-
-def _at_least(least: int, name: str, value: int) -> None:
-    if not isinstance(value, int) or value < least:
-        raise DataError(f"{name}: {value!r} must be a whole number, at least {least}")

@@ -16,7 +16,16 @@ from episodes.augmentation import flip_left_right
 from episodes.class_images import Wanted, check_disjoint, check_images_per_class, draw_classes
 from episodes.counter_rng import stream_key, uniforms
 from episodes.digest import json_digest
-from episodes.episode import IGNORED, SPLITS, Episodes, Examples, Kind, Split, index_array
+from episodes.episode import (
+    IGNORED,
+    SPLITS,
+    Episodes,
+    Examples,
+    Kind,
+    Split,
+    episode_key,
+    index_array,
+)
 from episodes.errors import DataError
 from episodes.iou import MASK_MEASURES, mask_measures
 from episodes.labelled_images import LABELS, VOID, LabelledImages
@@ -101,11 +110,11 @@ class MaskEpisodes:
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
         index = index_array(indices)
+        key = episode_key(self.name, split, seed)
         masks = self._splits[split]
         counts = np.array([len(rows) for rows in masks.rows], dtype=np.int64)
         first = np.cumsum(counts) - counts
         each = self.shots + self.query_shots
-        key = stream_key(self.name, split, seed)
         classes, picks = draw_classes(key, index, counts, 1, each)
         rows = np.concatenate(masks.rows)[(first[classes][:, :, None] + picks).reshape(-1)]
         drawn = torch.from_numpy(np.asarray(self._pixels.take(rows, axis=0))).to(self.device)

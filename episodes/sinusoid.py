@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from episodes.counter_rng import stream_key, uniforms
+from episodes.counter_rng import uniforms
 from episodes.digest import json_digest
-from episodes.episode import Episodes, Kind, Split, index_array
+from episodes.episode import Episodes, Kind, Split, episode_key, index_array
 from episodes.functions import between, episodes_of
 
 # Finn et al. 2017, "Model-agnostic meta-learning", section 5.1: a task is y = a sin(x - p).
@@ -39,7 +39,7 @@ class Sinusoid:
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
         index = index_array(indices)
-        key = stream_key(self.name, split, seed)
+        key = episode_key(self.name, split, seed)
         draws = uniforms(key, index, 2 + self.shots + self.query_shots)
         # The curve comes first, so that it is the same for every number of examples.
         amplitude = between(draws[:, 0:1], AMPLITUDE)

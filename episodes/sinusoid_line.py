@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from episodes.counter_rng import normals, stream_key, uniforms
+from episodes.counter_rng import normals, uniforms
 from episodes.digest import json_digest
-from episodes.episode import Episodes, Kind, Split, index_array
+from episodes.episode import Episodes, Kind, Split, episode_key, index_array
 from episodes.functions import between, episodes_of
 
 # Finn, Xu and Levine 2018, "Probabilistic model-agnostic meta-learning", arXiv:1806.02817, the
@@ -53,7 +53,7 @@ class SinusoidLine:
         """Draw the episodes with these indices, as a batch."""
         index = index_array(indices)
         examples = self.shots + self.query_shots
-        key = stream_key(self.name, split, seed)
+        key = episode_key(self.name, split, seed)
         draws = uniforms(key, index, _OF_FUNCTION + _OF_EXAMPLE * examples)
         # The function comes first and each example keeps its own draws, so that neither depends on
         # how many examples there are, or on the noise.

@@ -66,7 +66,7 @@ def test_options_of_the_task_are_set(tmp_path: Path) -> None:
     ("arguments", "complaint"),
     [
         (["omniglott"], "TASK: 'omniglott': unknown task: did you mean omniglot?"),
-        (["omniglot", "--ways=1"], "ways: 1 must be a whole number, at least 2"),
+        (["omniglot", "--ways=1"], "ways: 1: must be a whole number, at least 2"),
         (["sinusoid", "--ways=5"], "ways: 5 has no meaning for the regression task sinusoid"),
         (["omniglot", "--class-split=lakee"], "did you mean lake?"),
         (

@@ -12,9 +12,9 @@ from episodes.arrays.groups import Rows, rows_by_split
 from episodes.arrays.moments import Moments, moments
 from episodes.arrays.splits import places_of_splits
 from episodes.arrays.table import Table, read_table
-from episodes.counter_rng import choose, stream_key, uniforms
+from episodes.counter_rng import choose, uniforms
 from episodes.digest import json_digest
-from episodes.episode import SPLITS, Episodes, Examples, Kind, Split, index_array
+from episodes.episode import SPLITS, Episodes, Examples, Kind, Split, episode_key, index_array
 from episodes.errors import DataError
 from episodes.prepared import prepared
 
@@ -66,9 +66,9 @@ class Arrays:
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
         index = index_array(indices)
+        key = episode_key(self.name, split, seed)
         groups, ways = self._rows.groups[split], self._ways
         per_class = self.shots + self.query_shots
-        key = stream_key(self.name, split, seed)
         draws = uniforms(key, index, 1 + ways * (1 + per_class))
         task = choose(draws[:, :1], len(groups.classes))[:, 0]
         classes = choose(draws[:, 1 : 1 + ways], groups.classes[task])

@@ -26,10 +26,12 @@ def wanted(**changes):
             wanted(task="x"),
             "known are sinusoid, harmonic, sinusoid-line, arrays, image-folder, omniglot",
         ),
-        (wanted(shots=0), "shots: 0 must be a whole number, at least 1"),
-        (wanted(query_shots="15"), "query_shots: '15' must be a whole number"),
+        (wanted(shots=0), "shots: 0: must be a whole number, at least 1"),
+        (wanted(shots=True), "shots: True: must be a whole number, at least 1"),
+        (wanted(shots=1.0), "shots: 1.0: must be a whole number, at least 1"),
+        (wanted(query_shots="15"), "query_shots: '15': must be a whole number"),
         (wanted(ways=None), "ways: missing; omniglot needs"),
-        (wanted(ways=1), "ways: 1 must be a whole number, at least 2"),
+        (wanted(ways=1), "ways: 1: must be a whole number, at least 2"),
         (wanted(split="vinials"), r"vinials.*vinyals, lake \(did you mean vinyals\?\)"),
         (wanted(task="sinusoid"), "ways: 5 has no meaning for the regression task sinusoid"),
         (wanted(task="sinusoid", ways=None, split="lake"), "no split 'lake'; it may be left out"),
@@ -150,6 +152,28 @@ def test_seed_split_and_index_each_change_the_episode(distribution):
     first = distribution.sample("train", 0, range(1)).query.inputs
     for other in (("train", 1, range(1)), ("test", 0, range(1)), ("train", 0, range(1, 2))):
         assert not torch.equal(first, distribution.sample(*other).query.inputs)
+
+
+@pytest.mark.parametrize(
+    ("split", "seed", "message"),
+    [
+        ("val", 0, "split: 'val': must be one of train, validation, test"),
+        ("train", 1.0, "seed: 1.0: must be a whole number"),
+        ("train", np.float32(1), "must be a whole number"),
+        ("train", True, "seed: True: must be a whole number"),
+        ("train", "1", "seed: '1': must be a whole number"),
+    ],
+)
+def test_a_stream_that_nobody_meant_is_refused(distribution, split, seed, message):
+    with pytest.raises(DataError, match=message):
+        distribution.sample(split, seed, range(2))
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(distribution):
+    few = load("sinusoid", shots=np.int64(5), query_shots=np.uint8(2))
+    assert few.sample("train", 0, range(1)).support.inputs.shape == (1, 5, 1)
+    one, other = (distribution.sample("train", seed, range(3)) for seed in (1, np.int64(1)))
+    assert all(map(torch.equal, values(one), values(other)))
 
 
 def test_no_episodes_are_an_empty_batch(distribution):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,12 +48,23 @@ def test_without_a_stop_it_goes_on_for_ever(sinusoid):
         len(loader)
 
 
+def test_its_numbers_may_be_of_numpy(sinusoid):
+    numbers = {"seed": 1, "batch_size": 2, "start": 1, "stop": 6}
+    plain = EpisodeLoader(sinusoid, "train", **numbers)
+    other = EpisodeLoader(sinusoid, "train", **{k: np.int64(v) for k, v in numbers.items()})
+    assert len(other) == len(plain) == 3
+    for one, two in zip(plain, other, strict=True):
+        assert torch.equal(one.query.inputs, two.query.inputs)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"split": "dev"}, "split: 'dev': must be one of train, validation, test"),
         ({"batch_size": 0}, "batch_size: 0: must be a whole number, at least 1"),
         ({"batch_size": 2.0}, "batch_size: 2.0: must be a whole number"),
+        ({"seed": 1.0}, "seed: 1.0: must be a whole number"),
+        ({"batch_size": True}, "batch_size: True: must be a whole number, at least 1"),
         ({"start": -1}, "start: -1: must be a whole number, at least 0"),
         ({"start": 5, "stop": 4}, "stop: 4: must be a whole number, at least 5"),
     ],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from episodes import TASKS, DataError, Option, load
@@ -38,6 +39,8 @@ def test_values_come_in_one_form_and_stay_as_they_are(tmp_path, monkeypatch):
     assert isinstance(values["noise"], float)
     assert values["features"] == ["x"]
     assert values["file"] == str(tmp_path / "a.npz")
+    numpy = given(noise=np.float32(0.5), length=np.int64(3))
+    assert {type(numpy["noise"]), type(numpy["length"])} == {float, int}
     assert given(features=("x", "y"))["features"] == ["x", "y"]
     assert complete("mine", DECLARED, json.loads(json.dumps(values))) == values
     assert list(values) == ["noise", "length", "scale", "kind", "features", "file"]
