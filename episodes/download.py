@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from requests import Response
 
 _CHUNK_BYTES = 1 << 16
+_STEP_BYTES = 10_000_000
 _TIMEOUT_SECONDS = 30
 _MOST_BYTES = 1 << 25
 _PARTIAL_CONTENT = 206
@@ -53,14 +54,17 @@ def download(url: str, md5: str, path: Path, most: int = _MOST_BYTES) -> None:
 
 
 def _transfer(url: str, part: Path, most: int, resumed: bool) -> None:
-    """Fetch a file, or the rest of it, with a line on stderr at every tenth.
+    """Fetch a file, or the rest of it, with a line on stderr at every tenth or every 10 MB.
 
     What has come stays in `part` when the connection breaks, and only then.
     """
     import requests
 
     have = part.stat().st_size if resumed else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    # Otherwise a server may label what is packed as encoded, and it would come unpacked.
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
     with requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS, headers=headers) as response:
         if have and response.status_code == _RANGE_NOT_SATISFIABLE:
             return  # The part is as long as the file; whether it is the file, its hash tells.
@@ -79,17 +83,40 @@ def _receive(response: Response, url: str, part: Path, have: int, most: int) -> 
     with part.open("r+b" if have else "wb") as output:
         output.seek(have)
         output.truncate()
-        total = have + int(response.headers.get("Content-Length", 0))
-        next_percent = 0
+        length = response.headers.get("Content-Length")
+        progress = _Progress(url, None if length is None else have + int(length))
         for chunk in response.iter_content(_CHUNK_BYTES):
             if output.tell() + len(chunk) > most:
                 raise ValueError(f"more than {most} bytes")
             output.write(chunk)
-            percent = 100 * output.tell() // total if total > have else 0
-            if percent >= next_percent:
-                size = f"{total / 1e6:.1f} MB"
-                print(f"downloading {url}: {percent} % of {size}", file=sys.stderr, flush=True)
-                next_percent = percent - percent % 10 + 10
+            progress.show(output.tell())
+
+
+class _Progress:
+    """Says on stderr how far a transfer is."""
+
+    def __init__(self, url: str, total: int | None) -> None:
+        """total: bytes of the whole file; None where the server does not say."""
+        self._url = url
+        self._total = total or 0
+        self._next = 0 if self._total else 1
+        if not self._total:
+            self._say(", of unknown size")
+
+    def show(self, have: int) -> None:
+        """Print a line where another tenth, or another 10 MB, has come."""
+        tenths = 10 * have // self._total if self._total else have // _STEP_BYTES
+        if tenths < self._next:
+            return
+        if self._total:
+            percent = 100 * have // self._total
+            self._say(f": {percent} % of {self._total / 1e6:.1f} MB")
+        else:
+            self._say(f": {tenths * _STEP_BYTES / 1e6:.0f} MB")
+        self._next = tenths + 1
+
+    def _say(self, what: str) -> None:
+        print(f"downloading {self._url}{what}", file=sys.stderr, flush=True)
 
 
 def _md5(path: Path) -> str:

@@ -113,12 +113,19 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
 
 @contextmanager
 def _serve(
-    files: Mapping[str, bytes], cut_after: int | None = None, ranges: bool = True
+    files: Mapping[str, bytes],
+    cut_after: int | None = None,
+    ranges: bool = True,
+    length: bool = True,
+    encodes: bool = False,
 ) -> Iterator[tuple[str, list[str]]]:
     """Serve files by name; yield the address and the list of names asked for so far.
 
     cut_after: hang up after so many bytes, having promised all of them.
     ranges: whether the rest of a file may be asked for; it is then listed as "name@first byte".
+    length: whether it says how long a file is.
+    encodes: whether files, which are packed by gzip, are labelled as encoded so where that is
+        allowed; a client then unpacks them.
     """
     asked: list[str] = []
 
@@ -136,7 +143,10 @@ def _serve(
                 self.send_error(416)
                 return
             self.send_response(206 if first else 200)
-            self.send_header("Content-Length", str(len(content)))
+            if length:
+                self.send_header("Content-Length", str(len(content)))
+            if encodes and "gzip" in self.headers.get("Accept-Encoding", "gzip"):
+                self.send_header("Content-Encoding", "gzip")
             self.end_headers()
             self.wfile.write(content[:cut_after])
 

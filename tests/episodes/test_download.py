@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 
 import pytest
@@ -27,6 +28,35 @@ def test_a_file_is_downloaded_once_with_progress_on_stderr(serve, tmp_path, caps
     captured = capsys.readouterr()
     assert "few.zip: 100 % of 0.5 MB\n" in captured.err
     assert not captured.out
+
+
+def test_a_packed_file_is_kept_as_it_is_published(serve, tmp_path):
+    path = tmp_path / "few.tgz"
+    packed = gzip.compress(CONTENT)
+    with serve({"few.tgz": packed}, encodes=True) as (address, asked):
+        download(f"{address}/few.tgz", hashlib.md5(packed).hexdigest(), path)
+    assert path.read_bytes() == packed
+    assert asked == ["few.tgz"]
+
+
+def test_a_server_need_not_say_how_long_a_file_is(serve, tmp_path, capsys):
+    path = tmp_path / "few.zip"
+    (tmp_path / "few.zip.part").write_bytes(CONTENT[:70_000])
+    with serve({"few.zip": CONTENT}, length=False) as (address, _):
+        download(f"{address}/few.zip", MD5, path)
+    assert path.read_bytes() == CONTENT
+    assert capsys.readouterr().err == f"downloading {address}/few.zip, of unknown size\n"
+
+
+def test_progress_without_a_length_is_in_megabytes(serve, tmp_path, capsys):
+    content = bytes(25_000_000)
+    with serve({"many.zip": content}, length=False) as (address, _):
+        download(f"{address}/many.zip", hashlib.md5(content).hexdigest(), tmp_path / "many.zip")
+    assert capsys.readouterr().err.splitlines() == [
+        f"downloading {address}/many.zip, of unknown size",
+        f"downloading {address}/many.zip: 10 MB",
+        f"downloading {address}/many.zip: 20 MB",
+    ]
 
 
 @pytest.mark.parametrize(
