@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.cli import run_ids, wait_until
 from tests.faults.audit import Audit, audit
+from tests.faults.order import out_of_order
 from tests.faults.setting import NAME, Setting, spec
 from tests.http_proxy import LOOPBACK, Proxy, proxy
 from tests.servers import Postgres, mlflow_server, postgres
@@ -165,9 +165,5 @@ def _complete(setting: Setting) -> int:
 def _audit_order(found: Audit, setting: Setting) -> None:
     """Look into the server's database whether episodes came in order."""
     path = setting.folder / "server" / "backend.db"
-    key = "episode/test/query_loss_after"
     for run in run_ids(setting.left.folder).values():
-        with sqlite3.connect(path) as database:
-            query = "select step from metrics where run_uuid = ? and key = ? order by rowid"
-            steps = [step for (step,) in database.execute(query, (run, key))]
-        found.expect(steps == sorted(steps), f"run {run}: episodes came out of order")
+        found.wrong += out_of_order(path, run)
