@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from episodes import TASKS, DataError, Task
+from episodes import TASKS, DataError, Option, Task
 from episodes.kinds import WITH_WAYS
 from search import spec_errors
 from search.config import Problem
@@ -149,6 +150,11 @@ class Spec(Section):
             task.complete(problem.options)
         except DataError as error:
             problems += [f"problem.{line}" for line in str(error).splitlines()]
+        missing = [o for o in task.options if o.required and o.name not in problem.options]
+        if missing:
+            values = [shlex.quote(f"problem.options.{o.name}={_stand_in(o)}") for o in missing]
+            flags = " ".join(f"--set {value}" for value in values)
+            problems.append(f"problem.options: write them into the specification, or: {flags}")
         if self._kind not in WITH_WAYS and problem.ways is not None:
             problems.append(
                 f"problem.ways: {problem.ways}: {task.name} has no classes; leave it out"
@@ -221,4 +227,10 @@ def load_spec(source: str | Path, overrides: Mapping[str, str] | None = None) ->
 
 def ready_made() -> list[tuple[str, str]]:
     """Return the name and description of every ready-made search."""
-    return [(name, load_spec(name).description) for name in ready_made_names()]
+    # Those of a user's own data are no whole specification yet: where these lie is still to be set.
+    return [(name, read_source(name)["description"]) for name in ready_made_names()]
+
+
+def _stand_in(option: Option) -> str:
+    """Return what a value of an option looks like."""
+    return {"names": "[NAME,...]", "path": "PATH", "text": "NAME"}.get(option.type, "VALUE")

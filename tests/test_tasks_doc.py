@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -19,14 +20,22 @@ from search.spec_source import ready_made_names
 from spaces.algorithms import ALGORITHM_SPACES
 from tests.cli import call
 from tests.command_lines import bash_blocks, command_lines
+from tests.drawn import draw_masks, write_ciphers, write_shapes
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "docs" / "tasks.md").read_text()
+DOCS = ROOT / "docs"
+TEXT = (DOCS / "tasks.md").read_text()
 PICTURES = re.findall(r"!\[[^]]*\]\((pictures/[^)]+)\)", TEXT)
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def pixels(path: Path) -> np.ndarray:
+    """Return the brightness of a picture, from 0 to 255."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L"), dtype=float)
 
 
 @pytest.fixture
@@ -49,28 +58,41 @@ def test_code_runs_and_the_specification_reads_what_it_wrote(folder: Path) -> No
     assert f"file: {folder / 'sensors.csv'}" in done.output
 
 
-def test_commands_work(data_folder: Path, tmp_path: Path) -> None:
+def test_commands_work(data_folder: Path, folder: Path, tmp_path: Path) -> None:
+    write_shapes(folder / "shapes")
+    write_ciphers(folder / "ciphers")
+    exec(blocks("python")[0], {})
     shown = command_lines(bash_blocks(TEXT))
-    assert len(shown) == 14
+    assert len(shown) == 21
     for arguments in shown:
-        searches = arguments[0] == "search"
-        kept = [*arguments, "--dry-run"] if searches else arguments
+        dry = ["--dry-run"] if arguments[0] == "search" and "--dry-run" not in arguments else []
         environment = {"METASWEEP_DATA": str(data_folder)}
-        done = call(*dict.fromkeys(kept), folder=tmp_path, environment=environment)
+        done = call(*arguments, *dry, folder=tmp_path, environment=environment)
         assert done.code == 0, f"metasweep {shlex.join(arguments)}\n{done.output}"
         if arguments[0] == "episode":
             with Image.open(tmp_path / arguments[-1]) as drawn:
                 assert drawn.format == "PNG"
-    assert [picture for picture in PICTURES if not (tmp_path / "docs" / picture).exists()] == []
+    draw_masks(tmp_path / "docs" / "pictures" / "masks.png")
+    for picture in PICTURES:
+        now, kept = pixels(tmp_path / "docs" / picture), pixels(DOCS / picture)
+        assert now.shape == kept.shape
+        assert np.abs(now - kept).mean() < 1, f"{picture} shows something else"
 
 
-def test_every_generated_task_has_a_small_picture() -> None:
-    assert [
-        f"pictures/{name}.png" for name in ("sinusoid", "harmonic", "sinusoid-line")
-    ] == PICTURES
-    kept = sorted((ROOT / "docs" / "pictures").iterdir())
+def test_every_task_whose_pictures_may_be_passed_on_has_a_small_one() -> None:
+    photographs = re.findall(
+        r"`([\w-]+)`", TEXT.partition("how hard they are: for")[2].split(":")[0]
+    )
+    imagenets = [name for name in TASKS if name.endswith(("imagenet", "imagenet-subset"))]
+    masks = [name for name, task in TASKS.items() if task.kind == "segmentation"]
+    subsets = [f"{name}-subset" for name in photographs if f"{name}-subset" in TASKS]
+    without = {*photographs, *imagenets, *masks, *subsets}
+    assert without < set(TASKS)
+    shown = [Path(picture).stem for picture in PICTURES]
+    assert sorted(shown) == sorted(["masks", *(name for name in TASKS if name not in without)])
+    kept = sorted((DOCS / "pictures").iterdir())
     assert [f"pictures/{path.name}" for path in kept] == sorted(PICTURES)
-    assert all(path.stat().st_size < 40_000 for path in kept)
+    assert all(path.stat().st_size < 60_000 for path in kept)
 
 
 def test_every_task_has_a_row_and_a_section_with_its_options() -> None:

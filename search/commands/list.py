@@ -54,12 +54,12 @@ def list_parts() -> None:
     for title, rows in sections.items():
         console.print(f"[bold]{title}[/bold]")
         for name, summary in rows:
-            console.print(f"  {name:<28}{escape(summary)}", soft_wrap=True)
+            console.print(f"  {name:<33}{escape(summary)}", soft_wrap=True)
             for line in choices(TASKS[name]) if title == "tasks" else ():
-                console.print(f"[dim]{'':<30}{escape(line)}[/dim]", soft_wrap=True)
+                console.print(f"[dim]{'':<35}{escape(line)}[/dim]", soft_wrap=True)
         for name, problem in unusable.get(title, {}).items():
             console.print(
-                f"  {name:<28}[red]cannot be used[/red]: {escape(problem)}", soft_wrap=True
+                f"  {name:<33}[red]cannot be used[/red]: {escape(problem)}", soft_wrap=True
             )
     console.print(recipes(wide=console.width >= WIDE))
 

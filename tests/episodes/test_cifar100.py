@@ -18,6 +18,7 @@ from torchvision.datasets import CIFAR100
 from episodes import cifar100, cifar100_images, load
 from episodes.class_splits import read_name_split
 from episodes.errors import DataError
+from tests.ready_made import assert_runs_dry
 
 CLASSES = sorted(name for names in read_name_split("cifar-fs").classes.values() for name in names)
 WANTED = {"ways": 5, "shots": 1, "query_shots": 15}
@@ -206,3 +207,11 @@ def test_too_many_ways_are_named_before_data_are_touched(tmp_path):
         load("cifar-fs", ways=17, shots=1, query_shots=1, data=tmp_path / "nowhere")
     with pytest.raises(DataError, match="cifar-fs has 600 images of a class; shots 600"):
         load("cifar-fs", ways=5, shots=600, query_shots=1, data=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "query_shots"), [("cifar-fs-5way-1shot", 11), ("fc100-5way-5shot", 7)]
+)
+def test_ready_made_searches_run_dry(small, tmp_path, name, query_shots):
+    write_official(tmp_path / "cifar-100-python.tar.gz", small)
+    assert_runs_dry(name, tmp_path, query_shots=str(query_shots))

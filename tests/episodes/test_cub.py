@@ -7,6 +7,7 @@ from episodes import cub, load
 from episodes.class_splits import read_name_split
 from episodes.errors import DataError
 from tests.episodes.made_up import encode, image_of, write_tar
+from tests.ready_made import assert_runs_dry
 
 SPECIES = sorted(name for names in read_name_split("cub").classes.values() for name in names)
 
@@ -96,3 +97,8 @@ def test_the_middle_is_what_is_kept(few, tmp_path):
     write_tar(tmp_path / "CUB_200_2011.tgz", few, "w:gz")
     inputs = load_cub(tmp_path).sample("train", 0, range(30)).query.inputs
     assert np.isclose(inputs[:, :, 2].max(), 0)
+
+
+def test_its_ready_made_search_runs_dry(few, tmp_path):
+    write_tar(tmp_path / "CUB_200_2011.tgz", few, "w:gz")
+    assert_runs_dry("cub-5way-1shot", tmp_path, query_shots="1")

@@ -11,6 +11,7 @@ from episodes.errors import DataError
 from episodes.fss1000 import masks_of, published_test_classes, read_images, split_classes
 from tests.episodes.made_up import encode, image_of
 from tests.episodes.masks import png
+from tests.ready_made import assert_runs_dry
 
 TEST = published_test_classes()
 NAMES = [*TEST, *(f"class {k:03}" for k in range(760))]
@@ -112,3 +113,8 @@ def test_real_images_are_read(real, shared_cache):
     # At full size, the marked pixels are those of the file.
     whole = read_images(real("fss1000_samples") / "fewshot_data.zip", 224)
     assert set(np.unique(whole.pixels[:, 3])) == {0, 1}
+
+
+def test_its_ready_made_search_runs_dry(tmp_path, empty_cache):
+    write(tmp_path / "fewshot_data.zip", made_up(NAMES))
+    assert_runs_dry("fss-1000-5shot", tmp_path, shots="1", query_shots="1", options__size="16")

@@ -12,6 +12,7 @@ from episodes import load, mini_imagenet, mini_imagenet_files
 from episodes.class_splits import read_name_split
 from episodes.errors import DataError
 from tests.episodes.made_up import encode, image_of, write_tar
+from tests.ready_made import assert_runs_dry
 
 SPLIT = read_name_split("mini-imagenet")
 PARTS = dict(zip(("train", "val", "test"), ("train", "validation", "test"), strict=True))
@@ -185,3 +186,8 @@ def test_missing_data_say_which_file_to_put_where(tmp_path, empty_cache):
         for file in ("mini-imagenet-cache-train.pkl", "mini-imagenet.tar.gz", "train.csv"):
             assert file in message
         assert "in the folder mini-imagenet:" in message
+
+
+def test_its_ready_made_search_runs_dry(tmp_path):
+    write_caches(tmp_path)
+    assert_runs_dry("mini-imagenet-5way-1shot", tmp_path, query_shots="2")

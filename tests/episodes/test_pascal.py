@@ -20,6 +20,7 @@ from episodes.pictures import ImageError
 from episodes.sbd import read_labels
 from tests.episodes.made_up import encode, write_tar
 from tests.episodes.masks import png
+from tests.ready_made import assert_runs_dry
 
 SIZE = 20
 VOC, SBD = "VOCdevkit/VOC2012/", "benchmark_RELEASE/dataset/"
@@ -234,3 +235,7 @@ def test_a_file_that_unpacks_without_an_end_is_refused():
     content = bytes(126) + b"IM" + struct.pack("<II", 15, len(packed)) + packed
     with pytest.raises(ImageError, match="no variable GTcls"):
         read_labels(content)
+
+
+def test_its_ready_made_search_runs_dry(files, tmp_path):
+    assert_runs_dry("pascal-5i-1shot", write(tmp_path, files))

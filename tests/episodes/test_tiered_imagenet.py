@@ -9,6 +9,7 @@ import pytest
 from episodes import load, tiered_imagenet
 from episodes.errors import DataError
 from tests.episodes.made_up import encode, image_of, write_tar
+from tests.ready_made import assert_runs_dry
 
 CLASSES = {"train": 6, "validation": 3, "test": 4}
 PARTS = {"train": "train", "validation": "val", "test": "test"}
@@ -137,3 +138,8 @@ def test_a_missing_archive_is_named_with_where_to_put_it(tmp_path, empty_cache):
         )
         assert "https://github.com/renmengye/few-shot-ssl-public" in message
         assert "downloaded" not in message
+
+
+def test_its_ready_made_search_runs_dry(content, tmp_path):
+    write(tmp_path, content)
+    assert_runs_dry("tiered-imagenet-5way-1shot", tmp_path, ways="3", query_shots="3")

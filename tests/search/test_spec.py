@@ -15,6 +15,7 @@ from search.errors import UserError
 from search.spec import Spec, load_spec, parse_spec, ready_made
 from search.spec_source import ready_made_names
 from spaces.parameter import Fixed, Float
+from tests.ready_made import settings
 
 SMALLEST: dict[str, Any] = {
     "name": "mine",
@@ -32,7 +33,7 @@ def spec(**changes: Any) -> Spec:
 
 @pytest.mark.parametrize("name", ready_made_names())
 def test_a_ready_made_search_is_valid_and_names_itself(name: str) -> None:
-    loaded = load_spec(name)
+    loaded = load_spec(name, settings(name))
     assert loaded.name == name
     assert not loaded.problem.transductive
     family = {"maml", "fomaml", "reptile", "anil", "meta-sgd", "pretrain"}
@@ -104,10 +105,11 @@ def test_overrides_reach_the_search_space() -> None:
 
 @pytest.mark.parametrize("name", ready_made_names())
 def test_a_resolved_specification_is_json_and_a_specification(name: str) -> None:
-    resolved = load_spec(name).resolved()
+    loaded = load_spec(name, settings(name))
+    resolved = loaded.resolved()
     again = parse_spec(json.loads(json.dumps(resolved)))
     assert again.resolved() == resolved
-    assert again.search_space().parameters == load_spec(name).search_space().parameters
+    assert again.search_space().parameters == loaded.search_space().parameters
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,13 @@ from search.errors import UserError
 from search.spec_source import LARGEST, parse_yaml, read_source, ready_made_names, set_values
 
 KNOWN = (
-    "cifar-fs-subset-5way-1shot, double-mnist-5way-1shot, harmonic, "
-    "omniglot-20way-1shot, omniglot-5way-1shot, omniglot-5way-5shot, segmentation-camvid, "
-    "sinusoid, sinusoid-composed, sinusoid-family, sinusoid-line, translation-lowres"
+    "arrays, cifar-fs-5way-1shot, cifar-fs-subset-5way-1shot, cub-5way-1shot, "
+    "double-mnist-5way-1shot, fc100-5way-5shot, fc100-subset-5way-1shot, fss-1000-5shot, "
+    "harmonic, image-folder, mini-imagenet-5way-1shot, omniglot-20way-1shot, "
+    "omniglot-5way-1shot, omniglot-5way-5shot, pascal-5i-1shot, segmentation-camvid, "
+    "sinusoid, sinusoid-composed, sinusoid-family, sinusoid-line, tiered-imagenet-5way-1shot, "
+    "tiny-imagenet-subset-5way-1shot, translation, translation-lowres, "
+    "triple-mnist-5way-1shot"
 )
 
 TAG = "x, line 1: not valid YAML: the tag 'tag:yaml.org,2002:"
