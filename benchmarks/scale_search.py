@@ -133,6 +133,7 @@ class Simulation:
         self.conductor = Conductor(
             plan, study, nobody, nobody, Path("trials"), self._suggest, self._clock, 0.0
         )
+        self.conductor.writing_seconds = 60.0  # Simulated trials take no time in which to catch up.
         self._suggestions: list[float] = []
         self._spent = 0.0
         self._told = 0

@@ -2,11 +2,16 @@
 
 The driver asks `next_job` whenever it has room, passes what jobs tell to `told`, and their ends to
 `lost`. All of it runs in one thread of one process, and time comes from a clock that is handed in.
+
+While the study's database is away, none of these waits: what jobs tell is judged by what is in
+memory, as ever, and written when the database is back. Only new jobs wait until then, since who
+goes on with a search must find every one that was begun, and so do the records of ended ones.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +33,8 @@ CONFIRMATION_SHARE = 0.4
 MORE_ROOM = 2
 """A job that ran out of memory is run once more, with so many times the memory."""
 
+WRITING_SECONDS = 1.0
+"""What the driver waits for the study to be written, before it goes on without that."""
 
 STARTED_AGAIN = "its process died; it is started again, from its last checkpoint"
 
@@ -126,6 +133,9 @@ class Conductor:
         self._once_more: list[Job] = []
         self._again = list(again)
         self._known = {job.name for job in again}
+        self.writing_seconds = WRITING_SECONDS
+        self._chosen: Job | None = None
+        self._unrecorded: deque[tuple[Job, State, str, dict[str, float]]] = deque()
 
     def next_job(self) -> Job | Nothing:
         """Return what to run next; `Nothing.YET` to be asked again, `Nothing.MORE` at the end."""
@@ -133,13 +143,25 @@ class Conductor:
             return self._next_job()
         return Nothing.MORE
 
+    def leave(self) -> None:
+        """End, and leave the study where it is to be gone on with.
+
+        What it has not taken by then, the jobs tell again when they are gone on with.
+        """
+        with self._blocked_by_the_study():
+            self._written()
+        if self.interrupted:
+            self.study.close()
+
     def told(self, job: Job, progress: Progress) -> bool:
         """Take what a job tells; return whether it must stop now.
 
         A job that is blocked stays as it is, and so does the search: both can be gone on with.
         """
         with self._blocked_by_the_study():
-            return self._told(job, progress)
+            stop = self._told(job, progress)
+            self._written()
+            return stop
         return True
 
     def lost(self, job: Job, reason: str) -> None:
@@ -147,6 +169,7 @@ class Conductor:
         with self._blocked_by_the_study():
             if job.name in self.running:
                 self._end(job, "FAIL", reason)
+                self._written()
 
     def died(self, job: Job) -> None:
         """Take note that a job's process died; it goes on from its checkpoint in another one."""
@@ -165,20 +188,41 @@ class Conductor:
         except FailedError as error:
             self.blocked, self.interrupted = str(error), True
 
+    def _written(self) -> bool:
+        """Return whether the study is written; what has ended is then recorded as well."""
+        if not self.study.written(self.writing_seconds):
+            return False
+        while self._unrecorded:
+            self.recorder.finish(*self._unrecorded.popleft())
+        return True
+
     def _next_job(self) -> Job | Nothing:
         if self.interrupted:
             return Nothing.MORE
+        if not self._written():
+            return Nothing.YET
+        if self._chosen is None:
+            found = self._choose()
+            if isinstance(found, Nothing):
+                return found
+            self._chosen = found
+            if not self._written():
+                return Nothing.YET
+        job, self._chosen = self._chosen, None
+        return self._hand_out(job)
+
+    def _choose(self) -> Job | Nothing:
         if self.plan.concurrency is not None and len(self.running) >= self.plan.concurrency:
             return Nothing.YET
         if self._once_more:
-            return self._hand_out(self._once_more.pop(0))
+            return self._once_more.pop(0)
         if self._again:
             job = self._again.pop(0)
-            return self._hand_out(self._job(job.kind, job.number, job.config))
+            return self._job(job.kind, job.number, job.config)
         if self._interrupted_trials:
-            return self._hand_out(self._continued(self._interrupted_trials.pop(0)))
+            return self._continued(self._interrupted_trials.pop(0))
         if self._confirmations is None and self._may_search():
-            return self._hand_out(self._new_trial())
+            return self._new_trial()
         if self._confirmations is None:
             if self.running:
                 return Nothing.YET
@@ -187,7 +231,7 @@ class Conductor:
             number, seed = self._confirmations[0]
             if not self._out_of_time(self._seconds_of(number)):
                 del self._confirmations[0]
-                return self._hand_out(self._confirmation(number, seed))
+                return self._confirmation(number, seed)
         return Nothing.YET if self.running else Nothing.MORE
 
     def _told(self, job: Job, progress: Progress) -> bool:
@@ -250,7 +294,7 @@ class Conductor:
             self.study.tell(job.number, state, progress.value, reason)
         else:
             self.study.note(f"{CONFIRMED}/{job.number}/{job.config.seed}", state)
-        self.recorder.finish(job, state, reason, progress.summaries)
+        self._unrecorded.append((job, state, reason, progress.summaries))
         self.listener.ended(job, state, progress, reason)
 
     def _time_full_run(self, job: Job) -> None:
@@ -260,6 +304,7 @@ class Conductor:
             self._full_runs[job.number] = seconds
 
     def _hand_out(self, job: Job) -> Job:
+        self.recorder.start(job, trial_name(job.number) if job.kind == "confirmation" else None)
         self.running[job.name] = job
         self.listener.started(job)
         return job
@@ -288,9 +333,7 @@ class Conductor:
 
     def _job(self, kind: Kind, number: int, config: Config) -> Job:
         job = Job(kind, number, config, "")
-        job = replace(job, folder=str(self.folder / job.name))
-        self.recorder.start(job, trial_name(number) if kind == "confirmation" else None)
-        return job
+        return replace(job, folder=str(self.folder / job.name))
 
     def _to_confirm(self) -> list[tuple[int, int]]:
         """List (trial, seed) of the confirmations still to be run, every first seed first."""

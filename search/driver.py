@@ -80,6 +80,7 @@ def drive(
         )
         with every_death_survived():
             tuner.fit()
+        conductor.leave()
 
 
 def _actor(trainable: type[tune.Trainable], tracking_uri: str) -> type[tune.Trainable]:

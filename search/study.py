@@ -11,8 +11,9 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study_database import PATIENT, Patience, StudyDatabase
+from search.study_database import StudyDatabase
 from search.study_storage import Recent, StudyStorage
+from search.study_writer import PATIENT, Patience
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 REFERENCE = "reference"
@@ -34,7 +35,10 @@ class Halving:
 
 
 class SearchStudy:
-    """One search's study. Every change is written to its database before the call returns."""
+    """One search's study.
+
+    It never waits for its database: every change is seen at once, and written behind, in order.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,14 @@ class SearchStudy:
         self._recent = Recent(self._storage, newest=SEEN_NEWEST)
         self._asking = optuna.load_study(study_name=name, storage=self._recent, sampler=sampler)
         self._recent.look(self.best(SEEN_BEST))
+
+    def written(self, seconds: float | None = None) -> bool:
+        """Return whether every change is in the database, waiting for that so long at the most.
+
+        seconds: None for no limit. Where the database is known to be away, nothing is waited for.
+        Raises FailedError, then and ever after, when it stays away, or refuses for good.
+        """
+        return self._storage.written(seconds)
 
     def enqueue(self, parameters: dict[str, Any], reference: bool = True) -> None:
         """Have these parameters tried before any sampled ones.
@@ -145,7 +157,7 @@ class SearchStudy:
         return optuna.Trial(self._asking, number)
 
     def close(self) -> None:
-        """Leave the database."""
+        """Leave the database; what is not written is given up."""
         self._storage.close()
 
     def _frozen(self, number: int) -> FrozenTrial:

@@ -17,9 +17,10 @@ class StudyStorage(InMemoryStorage):
     """An Optuna storage of one study, which no other process changes.
 
     Everything is read from memory: Optuna's own storage would read all running trials again at
-    every question. Everything is written to the database first. A new trial alone is kept back
-    while its parameters are suggested, and then written with them and with the first thing that is
-    attached to it, in one transaction: before that it is nobody's, and after that it is complete.
+    every question. Everything is written to the database as well, behind: `written` tells when it
+    is there. A new trial alone is kept back while its parameters are suggested, and then written
+    with them and with the first thing that is attached to it, in one transaction: before that it is
+    nobody's, and after that it is complete.
     study: the id of the study here. A trial's id is its number.
     """
 
@@ -31,13 +32,16 @@ class StudyStorage(InMemoryStorage):
             super().set_study_user_attr(self.study, key, value)
         for key, value in database.system_attrs.items():
             super().set_study_system_attr(self.study, key, value)
-        self._ids: dict[int, int] = {}
         self._kept_back: int | None = None
         for number, trial in enumerate(sorted(database.trials, key=lambda trial: trial.number)):
             if trial.number != number:
                 raise UserError(f"study: {database.shown}: trial {number} of {name} is missing")
-            self._ids[super().create_new_trial(self.study, trial)] = trial._trial_id
+            super().create_new_trial(self.study, trial)
         database.trials.clear()  # From here on they are in memory, and change there.
+
+    def written(self, seconds: float | None) -> bool:
+        """Return whether all is in the database; see `search.study_writer.Writer.written`."""
+        return self._database.written(seconds)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Add a trial: without a template a running one, which is kept back for now."""
@@ -56,55 +60,51 @@ class StudyStorage(InMemoryStorage):
         distribution: BaseDistribution,
     ) -> None:
         """Note a parameter."""
-        if trial_id != self._kept_back:
-            self._database.set_param(
-                self._ids[trial_id], param_name, param_value_internal, distribution
-            )
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        if trial_id != self._kept_back:
+            self._database.set_param(trial_id, param_name, param_value_internal, distribution)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Change a trial's state, with its value at the end."""
         self._write()
-        self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)
-        if not self._database.set_state(self._ids[trial_id], state, values):
+        if not super().set_trial_state_values(trial_id, state, values):
             return False
-        return bool(super().set_trial_state_values(trial_id, state, values))
+        self._database.set_state(trial_id, state, values)
+        return True
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """Note a value at a step."""
         self._write()
-        self._database.set_intermediate_value(self._ids[trial_id], step, intermediate_value)
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        self._database.set_intermediate_value(trial_id, step, intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Attach a value to a trial."""
-        if trial_id == self._kept_back:
-            super().set_trial_user_attr(trial_id, key, value)
-            self._write()
-            return
-        self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)
-        self._database.set_user_attr(self._ids[trial_id], key, value)
         super().set_trial_user_attr(trial_id, key, value)
+        if trial_id == self._kept_back:
+            self._write()
+        else:
+            self._database.set_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Attach a value of Optuna's own to a trial."""
-        if trial_id != self._kept_back:
-            self._database.set_system_attr(self._ids[trial_id], key, value)
         super().set_trial_system_attr(trial_id, key, value)
+        if trial_id != self._kept_back:
+            self._database.set_system_attr(trial_id, key, value)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """Attach a value to the study."""
-        self._database.set_study_user_attr(key, value)
         super().set_study_user_attr(study_id, key, value)
+        self._database.set_study_user_attr(key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Attach a value of Optuna's own to the study."""
-        self._database.set_study_system_attr(key, value)
         super().set_study_system_attr(study_id, key, value)
+        self._database.set_study_system_attr(key, value)
 
     def close(self) -> None:
         """Leave the database."""
@@ -113,8 +113,7 @@ class StudyStorage(InMemoryStorage):
     def _write(self) -> None:
         """Write the trial that is kept back, if any."""
         if self._kept_back is not None:
-            number = self._kept_back
-            self._ids[number] = self._database.create_trial(self.get_trial(number))
+            self._database.create_trial(self.get_trial(self._kept_back))
             self._kept_back = None
 
 

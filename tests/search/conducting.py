@@ -10,6 +10,7 @@ from search.conductor import Conductor, Plan
 from search.config import Config
 from search.jobs import Job, Progress
 from search.study import Halving, SearchStudy
+from search.study_writer import PATIENT, Patience
 from tests.search.small_runs import small_config
 
 FIRST_RUNG, FULL = 8, 24
@@ -63,7 +64,9 @@ def sample(trial: Any) -> Config:
 class Search:
     """A study in a database, and the conductor that works on it at the moment."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience: Patience = PATIENT) -> None:
+        folder.mkdir(exist_ok=True)
+        self._patience = patience
         self.url = f"sqlite:///{folder / 'study.db'}"
         self.folder = folder / "trials"
         self.clock, self.recorder, self.listener = Clock(), Recorder(), Listener()
@@ -71,11 +74,14 @@ class Search:
         self.conductor: Conductor
 
     def open(self, seed: int = 0) -> SearchStudy:
-        return SearchStudy("test", self.url, "minimize", Halving(FIRST_RUNG, 3), seed)
+        return SearchStudy(
+            "test", self.url, "minimize", Halving(FIRST_RUNG, 3), seed, self._patience
+        )
 
     def conduct(self, **plan: Any) -> Conductor:
         """Put a new conductor on the study, as after a restart."""
         defaults = {"trials": None, "seconds": None, "best": 0, "seeds": 0, "concurrency": None}
+        self.study.written(10.0)
         self.study = self.open()
         self.conductor = Conductor(
             Plan(**defaults | plan),
@@ -86,6 +92,7 @@ class Search:
             sample,
             self.clock,
         )
+        self.conductor.writing_seconds = 60.0  # A busy machine's disk is not away.
         return self.conductor
 
     def job(self) -> Job:

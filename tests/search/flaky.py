@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from search.study import SearchStudy
@@ -35,3 +37,34 @@ class Flaky:
         if fails:
             self.failed += 1
             raise sqlite3.OperationalError("the connection was lost\nat a bad moment")
+
+
+class Outage:
+    """Lets every commit of a study's database fail, or hang, while told to."""
+
+    def __init__(self, study: SearchStudy) -> None:
+        self.away = False
+        self.failed = 0
+        self._passes = threading.Event()
+        self._passes.set()
+        dialect = study._storage._database._storage.engine.dialect
+        self._commit: Callable[[Any], None] = dialect.do_commit
+        dialect.do_commit = self._fail_meanwhile
+
+    def end(self) -> None:
+        self.away = False
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        self._passes.clear()
+        try:
+            yield
+        finally:
+            self._passes.set()
+
+    def _fail_meanwhile(self, connection: Any) -> None:
+        self._passes.wait()
+        if self.away:
+            self.failed += 1
+            raise sqlite3.OperationalError("connection refused")
+        self._commit(connection)

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, create_trial
 from search import study as study_module
 from search.errors import FailedError, UserError
 from search.study import CONFIG, REASON, Halving, SearchStudy
-from search.study_database import Patience
+from search.study_writer import Patience
 from tests.search.conducting import Clock
 from tests.search.flaky import PERIOD, Flaky
 
@@ -71,6 +71,7 @@ def test_a_new_trial_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     trial.suggest_float("x", 0.0, 1.0)
     assert in_database(tmp_path) == []
     study.annotate(trial.number, CONFIG, {"rungs": (1, 2)})
+    assert study.written()
     (kept,) = in_database(tmp_path)
     assert (kept.number, kept.state.name, kept.params) == (0, "RUNNING", trial.params)
     assert kept.user_attrs == {CONFIG: {"rungs": [1, 2]}}
@@ -86,6 +87,7 @@ def test_another_driver_finds_everything_as_it_was_left(tmp_path: Path) -> None:
     study.tell(0, "COMPLETE", 0.3, "")
     study.tell(1, "PRUNED", None, "because")
     study.note("confirmed/0/1", "COMPLETE")
+    assert study.written()
     then = opened(tmp_path)
     for before, after, stored in zip(
         study.trials(), then.trials(), in_database(tmp_path), strict=True
@@ -106,6 +108,7 @@ def test_a_pruned_trial_keeps_its_last_value_unless_it_is_nan(tmp_path: Path) ->
         number = begin(study)
         study.report(number, RUNG, value)
         study.tell(number, "PRUNED", None, "")
+    assert study.written()
     assert [trial.value for trial in in_database(tmp_path)] == [0.5, None]
     assert math.isnan(study.intermediate_values(1)[RUNG])
     assert study.best(5) == []
@@ -142,6 +145,7 @@ def script(study: SearchStudy) -> None:
         study.tell(third, "FAIL", None, "KeyError")
         study.note(f"confirmed/{first}/{round_}", "COMPLETE")
     begin(study)
+    assert study.written()
 
 
 def content(trial: FrozenTrial) -> dict[str, Any]:
@@ -205,10 +209,12 @@ def test_a_database_that_is_away_is_waited_for(
     waiter = Waiter()
     study = opened(tmp_path, waiter.patience)
     number = begin(study)
+    assert study.written()
     end = trouble(tmp_path, study)
     waiter.then = lambda: end() if len(waiter.naps) == 4 else None
     with caplog.at_level(logging.WARNING):
         study.annotate(number, "large", "x" * 100_000)
+        assert study.written()
     assert waiter.naps == [0.25, 0.5, 1.0, 2.0]
     (kept,) = in_database(tmp_path)
     assert kept.user_attrs.keys() == {CONFIG, "large"}
@@ -221,13 +227,20 @@ def test_patience_has_an_end(tmp_path: Path) -> None:
     waiter = Waiter(most=60.0)
     study = opened(tmp_path, waiter.patience)
     number = begin(study)
+    assert study.written()
     unlock = lock(tmp_path, study)
-    with pytest.raises(FailedError, match=r"study\.db: database is locked, for 60 s"):
-        study.annotate(number, "key", "value")
+    study.annotate(number, "key", "value")
+    for _ in range(2):
+        with pytest.raises(FailedError, match=r"study\.db: database is locked, for 60 s"):
+            study.written()
     assert waiter.naps[-1] == 10.0
     assert 60.0 <= sum(waiter.naps) < 80.0
     unlock()
-    study.annotate(number, "key", "value")
+    study.annotate(number, "later", "value")  # Nothing follows what was not written.
+    again = opened(tmp_path)
+    assert again.attributes(number).keys() == {CONFIG}
+    again.annotate(number, "key", "value")
+    assert again.written()
     assert opened(tmp_path).attributes(number)["key"] == "value"
 
 
@@ -236,18 +249,21 @@ def test_what_no_waiting_mends_is_not_waited_for(tmp_path: Path) -> None:
     study = opened(tmp_path, waiter.patience)
     with sqlite3.connect(tmp_path / "study.db") as other:
         other.execute("DROP TABLE trial_user_attributes")
+    begin(study)
     with pytest.raises(FailedError, match="no such table: trial_user_attributes"):
-        begin(study)
+        study.written()
     assert waiter.naps == []
 
 
 def test_a_study_is_one_drivers_own(tmp_path: Path) -> None:
     study = opened(tmp_path)
     begin(study)
+    assert study.written()
     stranger = optuna.load_study(study_name="test", storage=url_of(tmp_path))
     stranger.add_trial(create_trial(value=0.5, params={"x": 0.5}, distributions={"x": UNIFORM}))
+    begin(study)
     with pytest.raises(FailedError, match="another program has added a trial"):
-        begin(study)
+        study.written()
 
 
 @pytest.mark.parametrize(

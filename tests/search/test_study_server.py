@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,10 +12,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from search import study_database
+from search import study_writer
 from search.errors import UserError
 from search.study import CONFIG, Halving, SearchStudy
-from search.study_database import Patience
+from search.study_writer import Patience
 from tests.cli import wait_until
 from tests.servers import Postgres, postgres
 
@@ -58,10 +60,12 @@ def test_a_server_that_is_down_is_waited_for(
     url = server.create_database(f"down-{crash}")
     with opened(url, Patience(sleep=sleep)) as study:
         first = begin(study)
+        assert study.written()
         server.stop(crash=crash)
         with caplog.at_level(logging.WARNING):
             study.report(first, RUNG, 0.5)
             study.tell(first, "COMPLETE", 0.5, "")
+            assert study.written()
     assert len(naps) >= 3
     away, back = [record.getMessage() for record in caplog.records]
     assert "***@127.0.0.1" in away
@@ -76,19 +80,24 @@ def test_a_server_that_is_down_is_waited_for(
 def test_a_server_that_does_not_answer_is_told_of(
     server: Postgres, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_database, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(study_writer, "SILENT_SECONDS", 0.2)
     with opened(server.create_database("frozen")) as study, caplog.at_level(logging.WARNING):
         first = begin(study)
+        assert study.written()
         with server.frozen():
-            reporting = threading.Thread(target=study.report, args=(first, RUNG, 0.5))
-            reporting.start()
+            study.report(first, RUNG, 0.5)
+            assert not study.written(0.5)
+            began = time.monotonic()
+            assert not study.written(60.0)  # It is known by then, and not waited for.
+            assert time.monotonic() - began < 30
             wait_until(lambda: bool(caplog.records), 20, "a warning")
-        reporting.join(20)
-        assert not reporting.is_alive()
+        assert study.written()
+        assert study.written(0.0)
         assert study.intermediate_values(first) == {RUNG: 0.5}
-    (told,) = [record.getMessage() for record in caplog.records]
+    told, back = [record.getMessage() for record in caplog.records]
     assert "***@127.0.0.1" in told
     assert "has not answered for 0 s; it is waited for" in told
+    assert "is back after" in back
 
 
 def test_restarts_neither_lose_nor_double_a_trial(server: Postgres) -> None:
@@ -109,6 +118,7 @@ def test_restarts_neither_lose_nor_double_a_trial(server: Postgres) -> None:
             assert number == count
             study.report(number, RUNG, 0.5 + number / 1000)
             study.tell(number, "COMPLETE", 0.25 + number / 1000, "")
+            assert study.written()
             count += 1
     other.join()
     with opened(url) as study:
@@ -130,3 +140,24 @@ def test_a_wrong_password_is_told_at_once(server: Postgres) -> None:
         SearchStudy("test", wrong, "minimize", Halving(RUNG, 3), 0)
     assert "4712" not in str(raised.value)
     assert time.monotonic() - began < 60  # not the patience of a search that runs
+
+
+def test_a_server_that_vanishes_is_noticed_by_the_connection(server: Postgres) -> None:
+    """Nobody can pull a plug here: the kernel is asked what it does if someone does."""
+    with opened(server.create_database("vanished")) as study:
+        engine = study._storage._database._storage.engine
+        with engine.connect() as connection:
+            descriptor = connection.connection.driver_connection.fileno()
+            with socket.socket(fileno=os.dup(descriptor)) as own:
+                assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                idle, interval, count, unanswered = (
+                    own.getsockopt(socket.IPPROTO_TCP, option)
+                    for option in (
+                        socket.TCP_KEEPIDLE,
+                        socket.TCP_KEEPINTVL,
+                        socket.TCP_KEEPCNT,
+                        socket.TCP_USER_TIMEOUT,
+                    )
+                )
+    assert idle + interval * count <= 60
+    assert 0 < unanswered <= 60_000
