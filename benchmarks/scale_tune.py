@@ -19,8 +19,9 @@ import ray
 
 from benchmarks.scale_actor import TellingActor
 from benchmarks.scale_search import Nobody, halving, specification
-from search import driver, ray_cluster
+from search import ray_cluster
 from search.conductor import Conductor, Plan
+from search.driver import drive
 from search.node import Expected
 from search.room import Resources
 from search.sampling import load_problem, sampler_of
@@ -95,12 +96,11 @@ def _seconds(trials: int, reports: int, processes: int) -> float:
         instead = json.dumps({"reports": reports, "pause": processes / RATE})
         expected = Expected(ray_cluster.own_node(), folder, "", None, {}, [])
         with (
-            mock.patch.object(driver, "TrialActor", TellingActor),
             mock.patch.object(conductor, "next_job", partial(timed, conductor.next_job)),
             mock.patch.object(conductor, "told", partial(timed, conductor.told)),
         ):
             began = time.thread_time()
-            driver.drive(conductor, Resources(1, 0), instead, expected, None)
+            drive(conductor, Resources(1, 0), instead, expected, None, TellingActor)
             taken = time.thread_time() - began
         ends = Counter((t.state.name, t.user_attrs.get(REASON, "")) for t in study.trials())
         if ends != {("COMPLETE", ""): trials}:
