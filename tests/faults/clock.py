@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from tests.faults.audit import Audit, audit
+from tests.faults.machine import NotAllowedError
 from tests.faults.setting import Setting, spec
 
 DAY = 24 * 3600
@@ -23,10 +24,10 @@ class Clock:
     """The clock of all processes that are started with `environment`."""
 
     def __init__(self, folder: Path):
-        """Compile the library. Raises PermissionError where there is no C compiler."""
+        """Compile the library. Raises NotAllowedError where there is no C compiler."""
         compiler = shutil.which("cc")
         if compiler is None:
-            raise PermissionError("no C compiler: install gcc")
+            raise NotAllowedError("no C compiler: install gcc")
         library, self._offset = folder / "clock.so", folder / "clock.offset"
         command = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, SOURCE]
         subprocess.run(command, check=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.audit import Audit, audit
+from tests.faults.machine import allowed
 from tests.faults.setting import EPISODES, NAME, Setting, spec
 
 DISK_MB = 48
@@ -17,12 +18,9 @@ DISK_MB = 48
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a file system of a few MB; raises PermissionError where that is not allowed."""
+    """Mount a file system of a few MB; raises NotAllowedError where that is not allowed."""
     folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PermissionError(f"a small disk cannot be mounted: {done.stderr.strip()}")
+    allowed("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder))
     try:
         yield folder
     finally:

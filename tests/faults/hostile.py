@@ -1,4 +1,7 @@
-"""Runs commands on hostile input: in this process, or in one that may take only so much."""
+"""Runs commands on hostile input: in this process, or in one that may take only so much.
+
+The input itself is in the tests beside this file, `test_hostile_*.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,32 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cli import PYTHON_M, Done, call, clean_environment
+from tests.cli import PYTHON_M, Done, call, clean_environment, run
+from tests.faults.audit import Audit
+from tests.faults.setting import LONGEST, Setting
 
 MEMORY = 8 << 30
 """Bytes of address space: torch and its libraries take 4 GiB of it before they do anything."""
 
 SECONDS = 120
+
+TESTS = sorted(Path(__file__).parent.glob("test_hostile_*.py"))
+
+
+def hostile_input(setting: Setting) -> Audit:
+    """Hand in every hostile archive, checkpoint, file and name, as one row of the table."""
+    tests = [str(file) for file in TESTS]
+    options = ("-q", "-rf", "-p", "no:cacheprovider", f"--basetemp={setting.folder}")
+    root = Path(__file__).parents[2]
+    command = (sys.executable, "-m", "pytest", *options)
+    done = run(*tests, folder=root, command=command, seconds=LONGEST)
+    found = Audit()
+    found.expect(bool(tests) and done.code == 0, done.output[-3000:])
+    return found
 
 
 def refused(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults import clock, disks, nodes, processes, stores, trials
+from tests.faults import clock, disks, hostile, nodes, processes, stores, trials
 from tests.faults.audit import Audit
 from tests.faults.setting import Setting
 
@@ -14,21 +14,25 @@ from tests.faults.setting import Setting
 class Fault:
     """One thing that goes wrong.
 
-    run: raises PermissionError where this machine does not allow it.
+    run: raises NotAllowedError where this machine does not allow it.
     short: whether `make test` runs it, shortened; the whole table has it in any case.
     postgres: whether it needs PostgreSQL's server.
+    otherwise: the fault that `make test` runs in its place where this machine does not allow it.
     """
 
     run: Callable[[Setting], Audit]
     short: bool = True
     postgres: bool = False
+    otherwise: str | None = None
 
 
 FAULTS = {
     "driver-killed": Fault(processes.driver_killed),
     "trial-killed": Fault(processes.trial_killed),
     "worker-killed": Fault(nodes.worker_killed, short=False, postgres=True),
-    "worker-killed-in-network": Fault(nodes.worker_killed_in_network, postgres=True),
+    "worker-killed-in-network": Fault(
+        nodes.worker_killed_in_network, postgres=True, otherwise="worker-killed"
+    ),
     "head-gone": Fault(nodes.head_gone, postgres=True),
     "mlflow-in-trouble": Fault(stores.mlflow_in_trouble),
     "mlflow-down": Fault(stores.mlflow_down, short=False),
@@ -47,4 +51,6 @@ FAULTS = {
     "orphan-wakes-up": Fault(processes.orphan_wakes_up),
     "files-cut-short": Fault(disks.files_cut_short),
     "random-trouble": Fault(trials.random_trouble),
+    # `make test` has these tests one by one.
+    "hostile-input": Fault(hostile.hostile_input, short=False),
 }
