@@ -46,6 +46,7 @@ class Archive:
         says more of itself is not read.
     instead: other files with the same data, taken where one of them is there and this one is not.
     advice: where there is no source, how a user comes by the file.
+    loose: whether it is a folder, of what an archive was unpacked to.
     """
 
     folder: str
@@ -55,6 +56,7 @@ class Archive:
     most_unpacked: int = 1 << 28
     instead: tuple[Archive, ...] = ()
     advice: str = ""
+    loose: bool = False
 
     @property
     def origin(self) -> str:
@@ -225,16 +227,23 @@ class OpenArchive:
         return self.archive.damaged(self.path, what)
 
     def note_if_repacked(self) -> None:
-        """Log when the file is not bit by bit the published one; its content is what counts."""
+        """Log where the file is not the published one, once all of its content was found."""
         note_if_repacked(self.archive, self.path)
 
 
 def note_if_repacked(archive: Archive, path: Path) -> None:
-    """Log when a file is not bit by bit the published one; its content is what counts."""
+    """Log where a file is not the published one, once all of its content was found.
+
+    It is accepted, as its content is what counts.
+    """
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, "md5").hexdigest()
     if archive.source is not None and md5 != archive.source().md5:
-        _log.info("%s was repacked (MD5 %s), its content is complete", path, md5)
+        _log.warning(
+            "%s is not the published file bit by bit (MD5 %s), but its content is complete",
+            path,
+            md5,
+        )
 
 
 def _member_problem(member: zipfile.ZipInfo) -> str | None:
@@ -257,7 +266,7 @@ def _find(archive: Archive, folder: Path) -> tuple[Archive, Path] | None:
     for one in (archive, *archive.instead):
         for path in (folder / one.folder / one.file, folder / one.file):
             try:
-                if path.is_file():
+                if path.is_dir() if one.loose else path.is_file():
                     return one, path
             except OSError as error:  # Where a folder on the way is closed.
                 raise DataError(

@@ -1,5 +1,7 @@
 """The images of CIFAR-100, from torchvision's archive or from one with a PNG file an image.
 
+The latter may also be unpacked to a folder.
+
 Krizhevsky 2009, "Learning multiple layers of features from tiny images": 100 classes of 600
 images, 32 x 32, in colour. Both archives hold the same pixels under the same names, so that they
 give the same data, with the same digest.
@@ -17,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from episodes.archives import Archive, OpenArchive, Source, locate
+from episodes.archives import Archive, Source, locate
 from episodes.digest import json_digest
-from episodes.file_digests import files_digest
-from episodes.packed import open_packed
+from episodes.open_folder import OpenFolder
+from episodes.packed import Packed, open_packed, packed_digest
 from episodes.pictures import ImageError, decode_image
 from episodes.prepared import Allocate
 from episodes.safe_pickle import PickleError, load_pickle
@@ -47,19 +49,22 @@ def _source() -> Source:
     return Source(CIFAR100.url, CIFAR100.tgz_md5)
 
 
-FOLDERS = tuple(
+_LAYOUTS = ("cifar-fs", "cifar100")
+_ZIPS = tuple(
     Archive("cifar100", f"{name}.zip", _source, most_packed=1 << 28, most_unpacked=1 << 29)
-    for name in ("cifar-fs", "cifar100")
+    for name in _LAYOUTS
 )
+_FOLDERS = tuple(Archive("cifar100", f"{name}/data", _source, loose=True) for name in _LAYOUTS)
 ARCHIVE = Archive(
     "cifar100",
     "cifar-100-python.tar.gz",
     _source,
     most_packed=1 << 28,
     most_unpacked=1 << 29,
-    instead=FOLDERS,
+    instead=(*_ZIPS, *_FOLDERS),
 )
-_PNG = re.compile(r"(?:cifar-fs|cifar100)/data/([^/]+)/([^/]+\.png)")
+_LOOSE_PNG = re.compile(r"([^/]+)/([^/]+\.png)")
+_PNG = re.compile(rf"(?:{'|'.join(_LAYOUTS)})/data/{_LOOSE_PNG.pattern}")
 
 
 def load_images(data: str | Path | None) -> tuple[StoredImages, Path]:
@@ -69,7 +74,7 @@ def load_images(data: str | Path | None) -> tuple[StoredImages, Path]:
     `is_complete`. `notes["subset_digest"]` is the digest of the subset alone.
     """
     archive, path = locate(ARCHIVE, data)
-    name = f"cifar100-{_READING}-{files_digest([path])}"
+    name = f"cifar100-{_READING}-{packed_digest(path)}"
     return stored_images(name, lambda allocate: _build(archive, path, allocate)), path
 
 
@@ -86,11 +91,12 @@ def subset_rows(counts: Mapping[str, int]) -> np.ndarray:
 
 def _build(archive: Archive, path: Path, allocate: Allocate) -> dict[str, Any]:
     with open_packed(archive, path) as opened:
-        opened.note_if_repacked()
         named = _from_pickles(opened) if isinstance(opened, OpenTar) else _from_pngs(opened)
         if not named:
             raise opened.damaged("no images of CIFAR-100 in it")
-    counts = {name: len(named[name]) for name in sorted(named)}
+        counts = {name: len(named[name]) for name in sorted(named)}
+        if is_complete(counts):
+            opened.note_if_repacked()
     array = allocate((sum(counts.values()), *SHAPE))
     row = 0
     for name in counts:
@@ -113,14 +119,15 @@ def _digest(pixels: np.ndarray, counts: list[int], names: list[str]) -> str:
     return json_digest({"names": names, "counts": counts, "pixels": content})
 
 
-def _from_pngs(opened: OpenArchive) -> Named:
+def _from_pngs(opened: Packed) -> Named:
     """Read the layout of CIFAR-FS: a folder a class, a file an image."""
     found: Named = defaultdict(dict)
-    for name, content in opened.read_each([n for n in opened.names() if _PNG.fullmatch(n)]):
-        match = _PNG.fullmatch(name)
-        assert match
+    pattern = _LOOSE_PNG if isinstance(opened, OpenFolder) else _PNG
+    matches = {name: match for name in opened.names() if (match := pattern.fullmatch(name))}
+    for name, content in opened.read_each(matches):
+        folder, image = matches[name].groups()
         try:
-            found[match[1]][match[2]] = decode_image(content, SHAPE, "exact")
+            found[folder][image] = decode_image(content, SHAPE, "exact")
         except ImageError as error:
             raise opened.damaged(f"member {name} {error}") from error
     return found

@@ -71,7 +71,7 @@ def _build(path: Path, allocate: Allocate) -> dict[str, Any]:
         count = sum(map(len, found.values()))
         if count != IMAGES:
             raise opened.damaged(f"{count} images of birds in it, {IMAGES} expected")
-        opened.note_if_repacked()
         classes = {species: sorted(found[species]) for species in sorted(found)}
         _, notes = fill_from_files(opened, classes, SHAPE, "crop", allocate)
+        opened.note_if_repacked()
     return notes

@@ -6,9 +6,10 @@ those of meta-test (shipped as `splits/fss-1000.json`) and does not say how the 
 divided: here 240 of their sorted names are drawn for meta-validation, with a seed of 0, always the
 same.
 
-The archive holds `fewshot_data/CLASS/NUMBER.jpg` and `fewshot_data/CLASS/NUMBER.png`. Masks are
-soft at their edges in places and have 1 or 255 as their largest value: what is at least half of
-that is the class. Inputs are (T, N, 3, size, size) float32 in [0, 1].
+The archive, or the folder that it was unpacked to, holds `fewshot_data/CLASS/NUMBER.jpg` and
+`fewshot_data/CLASS/NUMBER.png`. Masks are soft at their edges in places and have 1 or 255 as their
+largest value: what is at least half of that is the class. Inputs are (T, N, 3, size, size) float32
+in [0, 1].
 """
 
 from __future__ import annotations
@@ -29,9 +30,8 @@ from episodes.counter_rng import choose, stream_key, uniforms
 from episodes.digest import json_digest
 from episodes.episode import Split
 from episodes.errors import DataError
-from episodes.file_digests import files_digest
 from episodes.labelled_images import LabelledImages, Pairs, fill_from_pairs, labelled_images
-from episodes.packed import Packed, open_packed
+from episodes.packed import Packed, open_packed, packed_digest
 from episodes.pictures import ImageError, decode_grey
 from episodes.prepared import Allocate
 from episodes.segmentation import ClassMasks, MaskEpisodes, mask_arguments
@@ -43,13 +43,16 @@ CLASS = 1
 
 _FILE = re.compile(r"(?:[^/]+/)*([^/.][^/]*)/(\d+)\.(jpg|png)")
 
+_ADVICE = "its authors link to it from https://github.com/HKUSTCV/FSS-1000"
+
 ARCHIVE = Archive(
     "fss-1000",
     "fewshot_data.zip",
     None,
     most_packed=1 << 31,
     most_unpacked=1 << 31,
-    advice="its authors link to it from https://github.com/HKUSTCV/FSS-1000",
+    instead=(Archive("fss-1000", "fewshot_data", None, advice=_ADVICE, loose=True),),
+    advice=_ADVICE,
 )
 
 
@@ -71,13 +74,13 @@ def load_fss1000(
 
 
 def read_images(path: Path, size: int) -> LabelledImages:
-    """Return the images of an archive of this layout, class by class, decoded once.
+    """Return the images of an archive or folder of this layout, class by class, decoded once.
 
     notes: "classes", how many images each has, in the order of the rows.
     Raises DataError naming what is damaged: a mask that marks nothing, an image without one.
     """
     return labelled_images(
-        f"{TASK}-{size}-{files_digest([path])}", lambda allocate: _build(path, size, allocate)
+        f"{TASK}-{size}-{packed_digest(path)}", lambda allocate: _build(path, size, allocate)
     )
 
 

@@ -108,12 +108,12 @@ def _digest(drawings: Mapping[Character, list[_Drawing]]) -> str:
 
 def _decode(drawings: Mapping[Character, list[_Drawing]]) -> np.ndarray:
     """Decode all drawings into the rows that `OmniglotImages.pixels` describes."""
-    for opened in {opened for several in drawings.values() for opened, _ in several}:
-        opened.note_if_repacked()
     images = np.empty((len(drawings), DRAWINGS, SIZE, SIZE), dtype=np.uint8)
     for c, character in enumerate(sorted(drawings)):
         for d, (opened, member) in enumerate(drawings[character]):
             images[c, d] = _strokes(opened, member)
+    for opened in {opened for several in drawings.values() for opened, _ in several}:
+        opened.note_if_repacked()
     turned = [np.rot90(images, rotation, axes=(2, 3)) for rotation in range(ROTATIONS)]
     return np.stack(turned, axis=1).reshape(-1, SIZE * SIZE)
 

@@ -18,6 +18,15 @@ class OpenFolder:
         self.path = path
         self.advice = advice
 
+    def __enter__(self) -> OpenFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open between two readings."""
+
+    def note_if_repacked(self) -> None:
+        """Do nothing: whoever has a folder knows that it is not the published archive."""
+
     def names(self) -> list[str]:
         """Return the names of all files, sorted, with "/" between folders.
 

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from episodes.archives import Archive, OpenArchive
+from episodes.digest import json_digest
 from episodes.errors import DataError
+from episodes.file_digests import files_digest
+from episodes.open_folder import OpenFolder
 from episodes.tar_archives import OpenTar
 
 ZIPS = (".zip",)
@@ -37,6 +40,19 @@ class Streamed(Packed, Protocol):
         ...
 
 
-def open_packed(archive: Archive, path: Path) -> OpenArchive | OpenTar:
-    """Open a zip or a tar archive, by its name. Raises DataError as either does."""
+def open_packed(archive: Archive, path: Path) -> OpenArchive | OpenTar | OpenFolder:
+    """Open a folder, or a zip or a tar archive, by its name. Raises DataError as they do."""
+    if path.is_dir():
+        return OpenFolder(path, f"Mend it, or get it again {archive.origin}")
     return (OpenArchive if path.suffix in ZIPS else OpenTar)(archive, path)
+
+
+def packed_digest(path: Path) -> str:
+    """Return 16 hex digits for the content of an archive, or of a folder and all that is in it.
+
+    Raises DataError naming a file that cannot be read.
+    """
+    if not path.is_dir():
+        return files_digest([path])
+    names = OpenFolder(path).names()
+    return json_digest([names, files_digest([path / name for name in names])])

@@ -155,9 +155,9 @@ def _build(voc_path: Path, sbd_path: Path, size: int, allocate: Allocate) -> dic
         ]
         for part in pairs:
             _check_there(part)
+        notes = fill_from_pairs(pairs, size, size, allocate)
         voc.note_if_repacked()
         sbd.note_if_repacked()
-        notes = fill_from_pairs(pairs, size, size, allocate)
     return notes | {"parts": [*of_voc.values(), *more.values()]}
 
 

@@ -80,7 +80,7 @@ class OpenTar:
         return self.archive.damaged(self.path, what)
 
     def note_if_repacked(self) -> None:
-        """Log when the file is not bit by bit the published one; its content is what counts."""
+        """Log where the file is not the published one, once all of its content was found."""
         note_if_repacked(self.archive, self.path)
 
     def _files(self) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:

@@ -90,4 +90,6 @@ def _build(archive: Archive, path: Path, wanted: set[str], allocate: Allocate) -
             for synset in sorted(numbered)
         }
         _, notes = fill_from_files(opened, classes, SHAPE, "exact", allocate)
+        if set(classes) == wanted and all(len(names) == IMAGES for names in classes.values()):
+            opened.note_if_repacked()
     return notes

@@ -13,7 +13,7 @@ from episodes import load
 from episodes.episode import IGNORED, Episodes, Examples
 from search.drawing import draw_episode
 from search.sentence_drawing import draw_sentences
-from tests.cli import call
+from tests.cli import call, run
 
 
 def test_the_picture_of_an_episode_of_images(data_folder: Path, tmp_path: Path) -> None:
@@ -35,6 +35,31 @@ def test_the_picture_of_an_episode_of_images(data_folder: Path, tmp_path: Path) 
     assert same.code == other.code == 0
     contents = [(tmp_path / name).read_bytes() for name in ("a/3.png", "b.png", "c.png")]
     assert contents[0] == contents[1] != contents[2]
+
+
+@pytest.mark.parametrize(
+    ("task", "archive", "noted"),
+    [
+        ("tiny-imagenet-subset", "tiny_imagenet_subset/tiny-imagenet-subset.zip", True),
+        ("cifar-fs-subset", "cifar100/cifar-fs.zip", False),  # It holds a sixth of the images.
+    ],
+)
+def test_a_repacked_archive_is_noted_once_where_it_is_complete(
+    task: str, archive: str, noted: bool, data_folder: Path, tmp_path: Path
+) -> None:
+    path = data_folder / archive
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    environment = {"METASWEEP_CACHE": str(tmp_path / "cache")}
+    first, second = (
+        run("episode", task, f"--data={data_folder}", folder=tmp_path, environment=environment)
+        for _ in range(2)
+    )
+    assert first.code == second.code == 0, first.output
+    note = f"{path} is not the published file"
+    assert (note in first.output) is noted
+    assert ("its content is complete" in first.output) is noted
+    assert note not in second.output
 
 
 def test_a_search_names_its_problem(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR100
 
-from episodes import cifar100, cifar100_images, load
+from episodes import cifar100, cifar100_images, data_report, load
 from episodes.class_splits import read_name_split
 from episodes.errors import DataError
 from tests.ready_made import assert_runs_dry
@@ -124,6 +124,35 @@ def test_both_archives_give_the_same_data(real, data_folder, tmp_path, shared_ca
     assert ours.digest == theirs.digest
     one, other = (each.sample("train", 1, range(5)) for each in (ours, theirs))
     assert torch.equal(one.query.inputs, other.query.inputs)
+
+
+@pytest.mark.parametrize("place", ["cifar100/cifar-fs", "cifar-fs"])
+def test_an_unpacked_folder_is_the_same_data(real, data_folder, tmp_path, shared_cache, place):
+    with zipfile.ZipFile(real("cifar100") / "cifar-fs.zip") as file:
+        file.extractall((tmp_path / place).parent)
+    loose = load("cifar-fs-subset", **WANTED, data=tmp_path)
+    packed = load("cifar-fs-subset", **WANTED, data=data_folder)
+    assert loose.digest == packed.digest
+    drawn = [one.sample("train", 1, range(5)).query.inputs for one in (loose, packed)]
+    assert torch.equal(*drawn)
+    [found] = [file for file in data_report(tmp_path) if file.task == "cifar-fs-subset"]
+    assert found.path == tmp_path / place / "data"
+    with pytest.raises(DataError, match="cifar-fs/data has 100 classes, and 100 images of class"):
+        load("cifar-fs", **WANTED, data=tmp_path)
+    (tmp_path / place / "data" / "apple").rename(tmp_path / place / "data" / "durian")
+    with pytest.raises(DataError, match="have no images, 'apple' first"):
+        load("cifar-fs-subset", **WANTED, data=tmp_path)
+
+
+def test_a_damaged_image_in_a_folder_is_named(small, tmp_path):
+    write_pngs(tmp_path / "cifar-fs.zip", small)
+    with zipfile.ZipFile(tmp_path / "cifar-fs.zip") as file:
+        file.extractall(tmp_path / "unpacked")
+    path = tmp_path / "unpacked" / "cifar-fs" / "data" / "apple" / "apple_s_000003.png"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"apple/apple_s_000003\.png is not an image") as raised:
+        load("cifar-fs", ways=5, shots=1, query_shots=1, data=tmp_path / "unpacked")
+    assert "get it again from https://www.cs.toronto.edu/" in str(raised.value)
 
 
 @pytest.fixture

@@ -70,13 +70,14 @@ def test_an_incomplete_archive_is_refused(few, tmp_path, monkeypatch):
     )
 
 
-def test_a_damaged_image_is_named(few, tmp_path):
+def test_a_damaged_image_is_named(few, tmp_path, caplog):
     name = next(name for name in few if "Albatross" in name)
     few[name] = few[name][:50]
     write_tar(tmp_path / "CUB_200_2011.tgz", few, "w:gz")
     with pytest.raises(DataError, match="is not an image") as raised:
         load_cub(tmp_path)
     assert name in str(raised.value)
+    assert "its content is complete" not in caplog.text
 
 
 def test_the_rarest_class_bounds_an_episode(few, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from episodes import fss1000, load
 from episodes.errors import DataError
@@ -56,6 +57,37 @@ def test_the_whole_data_set(tmp_path, empty_cache):
     assert red.tolist() == wanted
     with pytest.raises(DataError, match=r"has 2 images of class .*at most 2"):
         load_fss(tmp_path, query_shots=2)
+
+
+@pytest.mark.parametrize("place", ["fss-1000/fewshot_data", "fewshot_data"])
+def test_an_unpacked_folder_is_the_same_data(tmp_path, empty_cache, place):
+    files = made_up(sorted(NAMES))
+    packed = load_fss(write(tmp_path / "fewshot_data.zip", files).parent)
+    root = tmp_path / "unpacked" / place
+    for name, content in files.items():
+        path = root / name.removeprefix("fewshot_data/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    loose = load_fss(tmp_path / "unpacked")
+    assert loose.digest == packed.digest
+    drawn = [one.sample("test", 0, range(3)).query for one in (loose, packed)]
+    assert torch.equal(drawn[0].inputs, drawn[1].inputs)
+    # What is in the folder decides, not its name.
+    (root / sorted(NAMES)[3] / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1\.jpg has no mask") as raised:
+        load_fss(tmp_path / "unpacked")
+    assert str(raised.value).startswith(f"in the folder {root}: ")
+    assert "github.com/HKUSTCV/FSS-1000" in str(raised.value)
+
+
+def test_real_images_in_a_folder_are_those_of_the_archive(real, tmp_path, shared_cache):
+    path = real("fss1000_samples") / "fewshot_data.zip"
+    with zipfile.ZipFile(path) as file:
+        file.extractall(tmp_path)
+    packed, loose = read_images(path, 64), read_images(tmp_path / "fewshot_data", 64)
+    assert loose.digest == packed.digest
+    assert loose.notes == packed.notes
+    np.testing.assert_array_equal(loose.pixels, packed.pixels)
 
 
 def test_the_split_is_always_the_same_and_disjoint():
