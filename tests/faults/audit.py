@@ -110,6 +110,52 @@ def audit(left: Left, trials: int, repeat: Iterable[int] = ()) -> Audit:
     return found
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a search has on disk at some moment, and must never compute again.
+
+    shards: names of the sealed ones, by trial; each carries the number of its attempt.
+    attempts: how many a trial has made, for those that are COMPLETE.
+    """
+
+    shards: dict[int, list[str]]
+    attempts: dict[int, int]
+
+
+def kept(left: Left) -> Kept:
+    """Return what a search has now; its study is there once the first trial has a folder."""
+    folders = {int(path.name[-3:]): path for path in (left.folder / "trials").glob("trial-*")}
+    trials = left.trials() if folders else []
+    return Kept(
+        {number: _shards(path) for number, path in folders.items()},
+        {t.number: _attempts(folders[t.number]) for t in trials if t.state.name == "COMPLETE"},
+    )
+
+
+def audit_kept(found: Audit, left: Left, before: Kept, interrupted: Iterable[int] = ()) -> None:
+    """Look whether a search that has ended went on from what it had at an interruption.
+
+    interrupted: trials that must have sealed something by then.
+    """
+    after = kept(left)
+    for number in interrupted:
+        found.expect(bool(before.shards.get(number)), f"trial {number} had sealed nothing")
+    for number, names in before.shards.items():
+        now = after.shards[number]
+        found.expect(now[: len(names)] == names, f"trial {number}: of {names} it has {now}")
+    for number, count in before.attempts.items():
+        again = after.attempts.get(number)
+        found.expect(again == count, f"trial {number} was COMPLETE, and ran again: {again}")
+
+
+def _shards(trial: Path) -> list[str]:
+    return [shard.name for shard in TrialFolder(trial).shards]
+
+
+def _attempts(trial: Path) -> int:
+    return len(list((trial / "attempts").glob("*.json")))
+
+
 def _audit_episodes(
     found: Audit, left: Left, trial: FrozenTrial, config: Config, run_id: str
 ) -> None:

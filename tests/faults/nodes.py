@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cli import free_port, session_members, started, wait_until
-from tests.faults.audit import Audit, audit
+from tests.faults.audit import Audit, audit, audit_kept, kept
 from tests.faults.network import Host, hosts
 from tests.faults.setting import NAME, Setting, spec
 from tests.faults.stores import cluster_stores
@@ -119,9 +119,11 @@ def _worker_killed(setting: Setting, places: list[Host]) -> Audit:
     ):
         setting.wait_sealed(0, 2, 180)
         [victim] = [n for n in (first, second) if _runs(n, setting.trial(0))]
+        before = kept(setting.left)
         victim.kill()
         output, _ = driver.communicate(timeout=280)
         found = audit(setting.left, 3, repeat=(0, 1))
+        audit_kept(found, setting.left, before, interrupted=(0,))
     found.expect(driver.returncode == 0, output[-2000:])
     attempts = len(list((setting.trial(0) / "attempts").glob("*.json")))
     found.expect(attempts > 1, "the trial did not go on elsewhere")
@@ -142,11 +144,13 @@ def head_gone(setting: Setting) -> Audit:
                 old.kill()
                 wait_until(orphan.is_gone, 120, "the end of a worker without a head")
                 wait_until(lambda: driver.poll() is not None, 120, "the end of its driver")
+        before = kept(setting.left)
         with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
             stack.enter_context(head(setting, Host(), temporary))
             stack.enter_context(worker(setting, Host(), 2, temporary))
             done = setting.run("resume", NAME)
         found = audit(setting.left, 2, repeat=(0,))
+        audit_kept(found, setting.left, before, interrupted=(0,))
     found.expect(done.code == 0, done.output[-2000:])
     return found
 

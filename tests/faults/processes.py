@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from tests.cli import session_members, wait_until
-from tests.faults.audit import Audit, audit
+from tests.faults.audit import Audit, Kept, audit, audit_kept, kept
 from tests.faults.setting import EPISODES, NAME, Setting, spec
 
 
@@ -20,29 +20,39 @@ def trial_processes(driver: subprocess.Popen[str]) -> dict[int, str]:
 
 
 def driver_killed(setting: Setting) -> Audit:
-    """SIGKILL the driver at random moments, and go on each time."""
+    """SIGKILL the driver in the midst of a trial, at random moments, and after a trial's end."""
     # Each start of a trial's process takes seconds: shortened, there is one at a time.
-    moments, trials, together = (20, 8, 2) if setting.full else (3, 3, 1)
+    moments, trials, together = (20, 8, 2) if setting.full else (4, 3, 1)
     # Long enough to be interrupted so often.
     longer = {"episodes": 4 * EPISODES, "first_rung": EPISODES // 2} if setting.full else {}
     setting.write(spec(trials, together, budget=longer))
-    kills = 0
-    while kills < moments:
+    before: list[Kept] = []
+    while len(before) < moments:
         with setting.started(*setting.search()) as driver:
-            # From before Ray is up to the midst of trials: a driver is up after about 6 seconds.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                driver.wait(setting.rng.uniform(1.0, 14.0))
-                break  # It was faster than all our moments, which is looked at below.
+            if not before:
+                setting.wait_sealed(0, 2)
+            elif len(before) == moments - 1:
+                # The first that must wait for another's end, which is COMPLETE: none is pruned.
+                setting.wait_sealed(together, 1)
+            else:
+                # From before Ray is up to the midst of trials: a driver is up after 6 seconds.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    driver.wait(setting.rng.uniform(1.0, 14.0))
+                    break  # It was faster than all our moments, which is looked at below.
             driver.kill()
             driver.wait()
-            kills += 1
+        before.append(kept(setting.left))
     if not _is_complete(setting):
         done = setting.run(*setting.search())
         if done.code != 0:
             return Audit(wrong=[f"the last resume: {done.output[-2000:]}"])
     interrupted = [n for n in range(trials) if _attempts(setting, n) > 1]
     found = audit(setting.left, trials, repeat=interrupted[:3])
+    kills = len(before)
     found.expect(kills == moments, f"the search was over after {kills} kills of {moments}")
+    for number, moment in enumerate(before):
+        audit_kept(found, setting.left, moment, interrupted=(0,) if number == 0 else ())
+    found.expect(bool(before[-1].attempts), "no trial was COMPLETE before the last kill")
     return found
 
 
@@ -50,9 +60,11 @@ def trial_killed(setting: Setting) -> Audit:
     """SIGKILL the process of a trial, which Ray starts again."""
     trials = 3 if setting.full else 2
     setting.write(spec(trials, 1))
+    before: list[Kept] = []
     with setting.started(*setting.search()) as driver:
         for number in range(trials):
             setting.wait_sealed(number, 2)
+            before.append(kept(setting.left))
             for pid in trial_processes(driver):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -61,6 +73,8 @@ def trial_killed(setting: Setting) -> Audit:
     found.expect(driver.returncode == 0, output[-2000:])
     again = [_attempts(setting, n) > 1 for n in range(trials)]
     found.expect(all(again), f"not every trial was started again: {again}")
+    for number, moment in enumerate(before):
+        audit_kept(found, setting.left, moment, interrupted=(number,))
     found.expect("its process died; it is started again" in output, output[-2000:])
     found.expect("Traceback" not in output, output[-4000:])
     return found
