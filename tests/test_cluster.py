@@ -10,11 +10,14 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
 import ray.autoscaler
 import yaml
+from mlflow.server.fastapi_security import get_allowed_hosts
+from mlflow.server.security_utils import is_allowed_host_header
 from packaging.requirements import Requirement
 from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -127,6 +130,37 @@ def test_only_the_cluster_and_a_tunnel_reach_its_ports(prepared: Config) -> None
         assert '--property "IPAddressAllow=localhost $(cat ~/networks)"' in command
     assert len(open_to_all) == 1
     assert "listen_addresses" not in " ".join(prepared["head_setup_commands"])
+
+
+@pytest.mark.parametrize("addresses", ["10.0.0.5 172.17.0.1", "203.0.113.7 10.0.0.5"])
+def test_mlflow_answers_under_all_names_of_the_head_and_no_other(
+    prepared: Config, monkeypatch: pytest.MonkeyPatch, addresses: str
+) -> None:
+    """By default it answers under private addresses only."""
+    commands = prepared["head_start_ray_commands"]
+    [serve] = [command for command in commands if "mlflow" in command and "--setenv" in command]
+    [tell] = [command for command in commands if "export MLFLOW_TRACKING_URI" in command]
+    machine = f"""
+      hostname() {{
+        case "$*" in -I) echo {addresses} ;; -f) echo head.example.com ;; *) echo head ;; esac
+      }}
+      cat() {{ echo 203.0.113.0/24; }}
+      sudo() {{ printf '%s\n' "$@"; }}
+      ray() {{ echo "uri=$MLFLOW_TRACKING_URI"; }}
+    """
+    said = subprocess.run(
+        ["bash", "-c", f"{machine}\n{serve}\n{tell}"], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    [hosts] = [line for line in said if line.startswith("MLFLOW_SERVER_ALLOWED_HOSTS=")]
+    [uri] = [line.removeprefix("uri=") for line in said if line.startswith("uri=")]
+    monkeypatch.setenv(*hosts.split("="))
+    allowed = get_allowed_hosts()
+    own = [f"{name}:5000" for name in (*addresses.split(), "head", "head.example.com")]
+    assert urlsplit(uri).netloc in own
+    for host in (*own, "localhost:5000", "127.0.0.1:8080"):
+        assert is_allowed_host_header(allowed, host), (host, allowed)
+    for host in ("rebound.example.com:5000", "203.0.113.8:5000", ""):
+        assert not is_allowed_host_header(allowed, host), (host, allowed)
 
 
 def test_shared_folder_is_exported_to_the_networks_only(
