@@ -58,7 +58,7 @@ def drive(
         "expected": expected.to_json(),
     }
     jobs: dict[str, Job] = {}
-    given = Room(resources, largest_memory_gb())
+    given = Room(resources, largest_memory_gb)
     line = Line(is_elastic(), conductor.plan.concurrency)
     # Tune's own snapshots are never read: they lie where no full disk of ours can stop the driver.
     with tempfile.TemporaryDirectory(prefix="metasweep-") as scratch, interruptible(conductor):

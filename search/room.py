@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,10 +38,13 @@ class Room:
 
     With `gpu: auto` the first trial of an algorithm on a network has a GPU for itself, and the next
     ones wait until it has told its peak: a share that holds the largest, and a margin, is theirs.
-    most_memory_gb: of the largest node; what asks for more would wait for ever.
+    most_memory_gb: returns that of the largest node, as a cluster is at the moment; what asks for
+        more would wait for ever.
     """
 
-    def __init__(self, resources: Resources, most_memory_gb: float = math.inf):
+    def __init__(
+        self, resources: Resources, most_memory_gb: Callable[[], float] = lambda: math.inf
+    ):
         self._resources = resources
         self._most_memory_gb = most_memory_gb
         self._peaks: dict[tuple[str, str], float] = {}
@@ -57,8 +60,11 @@ class Room:
             self._measured[_kind(job)] = job.name
         wanted = {"CPU": self._resources.cpu, "GPU": self._gpu(job)}
         if self._resources.memory_gb is not None and not wanted["GPU"]:
-            most = max(self._resources.memory_gb, self._most_memory_gb)
-            wanted["memory"] = float(int(min(self._resources.memory_gb * job.room, most) * 1e9))
+            usual = self._resources.memory_gb
+            memory = usual
+            if job.room > 1:
+                memory = min(usual * job.room, max(usual, self._most_memory_gb()))
+            wanted["memory"] = float(int(memory * 1e9))
         return {name: amount for name, amount in wanted.items() if amount}
 
     def learn(self, job: Job, numbers: Mapping[str, float]) -> None:

@@ -37,8 +37,14 @@ def test_a_job_is_given_what_the_specification_says(
 
 
 def test_more_room_is_never_more_than_a_node_has() -> None:
-    asked = [Room(Resources(1, 0, 12), most).of(job(room=2))["memory"] for most in (100, 16, 8)]
-    assert asked == [24e9, 16e9, 12e9]
+    nodes = [8.0]
+    room = Room(Resources(1, 0, 12), lambda: max(nodes))
+    assert room.of(job(room=2))["memory"] == 12e9
+    nodes.append(16.0)  # A cluster that grows from nothing has the head alone at first.
+    assert room.of(job(room=2))["memory"] == 16e9
+    nodes.append(100.0)
+    assert room.of(job(room=2))["memory"] == 24e9
+    assert room.of(job())["memory"] == 12e9
 
 
 def test_auto_gives_a_whole_gpu_until_a_trial_of_the_kind_was_measured() -> None:
