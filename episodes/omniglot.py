@@ -56,11 +56,20 @@ class Omniglot:
         }
         self.train_classes: int | None = self.class_counts["train"]
         self.digest = json_digest([images.digest, class_split.digest])
+        self._class_split = class_split
         self._pixels = images.pixels
         self._characters = {
             split: np.array([images.characters[c] for c in characters])
             for split, characters in class_split.characters.items()
         }
+
+    def class_names(self, split: Split) -> tuple[str, ...]:
+        """Return the names of a split's classes: class id k is the k-th of them."""
+        turns = [f", turned {90 * turn}" if turn else "" for turn in range(ROTATIONS)]
+        characters = self._class_split.characters[split]
+        return tuple(
+            f"{alphabet} {number}{turn}" for alphabet, number in characters for turn in turns
+        )
 
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""

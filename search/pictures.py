@@ -36,13 +36,13 @@ log = logging.getLogger("metasweep")
 def draw_best(
     folder: SearchFolder, board: pd.DataFrame, tracking_uri: str, results: Path
 ) -> dict[str, list[Path]]:
-    """Draw the predictions of the best trials, as many as are confirmed; return files by run id.
+    """Draw the predictions of the best trials, as many as are confirmed, one at least.
 
     board: the search's leaderboard. results: gets a folder for each trial. Where the data are not
-    at hand any more, it is only told that there are no pictures.
+    at hand any more, it is only told that there are no pictures. Returns files by run id.
     """
     record = folder.read()
-    best = int(record.spec["confirmation"]["best"])
+    best = max(1, int(record.spec["confirmation"]["best"]))
     trials = {
         run.id: path
         for path in sorted(folder.trials.glob("trial-*"))

@@ -68,6 +68,20 @@ def test_examples_belong_to_the_class_and_split_that_is_said(omniglot, split):
             assert len({int(position[0]) for position in positions}) == 16
 
 
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_classes_are_named_by_alphabet_character_and_rotation(omniglot, split):
+    names = omniglot.class_names(split)
+    assert len(names) == len(set(names)) == omniglot.class_counts[split]
+    alphabet, number = sorted(read_class_split("omniglot", "vinyals").characters[split])[0]
+    first = f"{alphabet} {number}"
+    assert names[:4] == (
+        first,
+        f"{first}, turned 90",
+        f"{first}, turned 180",
+        f"{first}, turned 270",
+    )
+
+
 def test_every_drawing_can_be_asked_for(omniglot, data_folder, shared_cache):
     whole = load("omniglot", ways=2, shots=5, query_shots=15, data=data_folder)
     episodes = whole.sample("test", 0, range(8))
