@@ -47,6 +47,7 @@ class Archive:
     instead: other files with the same data, taken where one of them is there and this one is not.
     advice: where there is no source, how a user comes by the file.
     loose: whether it is a folder, of what an archive was unpacked to.
+    beside: files that are needed with it, in the same folder.
     """
 
     folder: str
@@ -57,11 +58,17 @@ class Archive:
     instead: tuple[Archive, ...] = ()
     advice: str = ""
     loose: bool = False
+    beside: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:
         """Say where the file comes from, as the end of a sentence that begins with "Get it"."""
         return f"from {self.source().url}" if self.source else f"yourself: {self.advice}"
+
+    @property
+    def company(self) -> str:
+        """Say what is needed with it; empty for nothing."""
+        return f", with {', '.join(self.beside)} beside it" if self.beside else ""
 
     def damaged(self, path: Path, what: str) -> DataError:
         """Say what is wrong with this file, found at `path`, and how to get it again."""
@@ -121,7 +128,7 @@ def locate(archive: Archive, data: str | Path | None) -> tuple[Archive, Path]:
         return found
     if given is None and archive.source is not None:
         return archive, _download(archive, archive.source())
-    others = "".join(f"\n(or {a.folder}/{a.file} instead)" for a in archive.instead)
+    others = "".join(f"\n(or {a.folder}/{a.file} instead{a.company})" for a in archive.instead)
     otherwise = "\nor leave out --data and METASWEEP_DATA to have it downloaded."
     raise DataError(
         f"{archive.folder}/{archive.file} is missing in the data folder {folder}{others}\n"

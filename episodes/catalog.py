@@ -102,9 +102,11 @@ def _load_image_folder(
     *, ways: int, shots: int, query_shots: int, options: Mapping[str, Any], **_: object
 ) -> ImageEpisodes:
     from episodes.augmentation import Augmentation
-    from episodes.image_folder import load_image_folder
+    from episodes.image_folder import load_image_folder, ratios_of
 
-    held_out = options["validation_share"], options["test_share"]
+    # A file of the splits leaves nothing to share out.
+    by_share = "splits" not in options
+    shares = options["validation_share"], options["test_share"]
     return load_image_folder(
         options["folder"],
         ways=ways,
@@ -113,10 +115,10 @@ def _load_image_folder(
         size=options["size"],
         channels=options["channels"],
         split_file=options.get("splits"),
-        ratios=(1 - sum(held_out), *held_out),
         split_seed=options["split_seed"],
         skip_corrupt=options["skip_corrupt"],
         augmentation=Augmentation.of(options),
+        **({"ratios": ratios_of(*shares)} if by_share else {}),
     )
 
 

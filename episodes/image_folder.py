@@ -94,7 +94,9 @@ def load_image_folder(
 
     def build(allocate: Allocate) -> dict[str, Any]:
         readable = _readable(opened, classes, shape) if skip_corrupt else classes
-        return fill_from_files(opened, readable, shape, "crop", allocate)[1]
+        notes = fill_from_files(opened, readable, shape, "crop", allocate)[1]
+        _tell_enlarged(root, notes, size)
+        return notes
 
     files = [root / image for images in classes.values() for image in images]
     contents = files_digest(files, _ADVICE)
@@ -102,6 +104,24 @@ def load_image_folder(
     kept = json_digest([contents, counts, shape, skip_corrupt])
     stored = stored_images(f"{TASK}-{kept}", build)
     return image_episodes(TASK, stored, splits, split_digest(splits), wanted)
+
+
+def ratios_of(validation_share: float, test_share: float) -> Ratios:
+    """Return the three shares of classes. Raises DataError, naming the option that is wrong."""
+    shares = {"validation_share": validation_share, "test_share": test_share}
+    for name, share in shares.items():
+        if share <= 0:
+            raise DataError(
+                f"options.{name}: {share:g}: must be more than 0, as each split needs classes; or "
+                "name a file in options.splits"
+            )
+    if sum(shares.values()) >= 1:
+        (larger, share), (other, rest) = sorted(shares.items(), key=lambda item: -item[1])
+        raise DataError(
+            f"options.{larger}: {share:g}: together with {other}, {rest:g}, it must be below 1, to "
+            "leave something for meta-train"
+        )
+    return 1 - validation_share - test_share, validation_share, test_share
 
 
 def split_by_ratio(names: Sequence[str], ratios: Ratios, seed: int) -> dict[Split, list[str]]:
@@ -239,6 +259,18 @@ def _without(
         name: [image for image in images if image not in problems]
         for name, images in classes.items()
     }
+
+
+def _tell_enlarged(root: Path, notes: Mapping[str, Any], size: int) -> None:
+    sizes, images = notes["sizes"], sum(notes["counts"].values())
+    if not sizes["enlarged"]:
+        return
+    (height, width), (most_height, most_width) = sizes["smallest"], sizes["largest"]
+    _log.warning(
+        "%s: images are %d x %d to %d x %d pixels; %d of %d are enlarged to %d x %d, which shows "
+        "no more than they do",
+        *(root, width, height, most_width, most_height, sizes["enlarged"], images, size, size),
+    )
 
 
 def _some(names: Sequence[str]) -> str:

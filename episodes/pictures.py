@@ -7,6 +7,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -60,10 +61,22 @@ def size_of(content: bytes) -> tuple[int, int]:
         return image.height, image.width
 
 
-def has_16_bits(content: bytes) -> bool:
-    """Whether an image is of one channel of 16 bits. Raises ImageError."""
+@dataclass(frozen=True)
+class Form:
+    """What an image says of itself before it is decoded.
+
+    has_16_bits: whether it is of one channel of 16 bits.
+    """
+
+    height: int
+    width: int
+    has_16_bits: bool
+
+
+def form_of(content: bytes) -> Form:
+    """Return what an image says of itself. Raises ImageError."""
     with _opened(content) as image:
-        return _has_16_bits(image)
+        return Form(image.height, image.width, _has_16_bits(image))
 
 
 def decode_labels(content: bytes) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from episodes.digest import json_digest
 from episodes.episode import Split
 from episodes.errors import DataError
 from episodes.packed import Packed
-from episodes.pictures import Fit, ImageError, decode_image, has_16_bits
+from episodes.pictures import Fit, Form, ImageError, decode_image, form_of
 from episodes.prepared import Allocate, prepared_with_notes
 
 # To be raised when the same files would be decoded to other pixels: the first for all files, the
@@ -43,6 +43,30 @@ class StoredImages:
         return channels, height, width
 
 
+@dataclass
+class Sizes:
+    """The sizes of images before they were brought to (height, width).
+
+    smallest, largest: height and width of the image with the shortest and the longest shorter side.
+    enlarged: how many had fewer pixels than that in either direction.
+    """
+
+    height: int
+    width: int
+    smallest: tuple[int, int] = (0, 0)
+    largest: tuple[int, int] = (0, 0)
+    enlarged: int = 0
+
+    def add(self, form: Form) -> None:
+        """Count an image."""
+        size = form.height, form.width
+        if self.smallest == (0, 0) or min(size) < min(self.smallest):
+            self.smallest = size
+        if min(size) > min(self.largest):
+            self.largest = size
+        self.enlarged += form.height < self.height or form.width < self.width
+
+
 def stored_images(name: str, build: Callable[[Allocate], dict[str, Any]]) -> StoredImages:
     """Return the images kept under this name; decode them first if that was not done before.
 
@@ -64,8 +88,8 @@ def fill_from_files(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Decode the image files of each class to rows, in the order given.
 
-    Returns the array, and as notes the counts and a digest of the files' contents: not of the
-    pixels, since decoders of JPEG may differ in the last bit.
+    Returns the array, and as notes the counts, "sizes" as `Sizes`, and a digest of the files'
+    contents: not of the pixels, since decoders of JPEG may differ in the last bit.
     Raises DataError naming a file that is no image.
     """
     array = allocate((sum(map(len, classes.values())), *shape))
@@ -74,20 +98,23 @@ def fill_from_files(
     }
     digests = [""] * len(rows)
     deep: list[int] = []
+    sizes = Sizes(*shape[1:])
     for name, content in packed.read_each(rows):
         try:
             array[rows[name]] = decode_image(content, shape, fit)
-            if has_16_bits(content):
-                deep.append(rows[name])
+            form = form_of(content)
         except ImageError as error:
             raise packed.damaged(f"{name} {error}") from error
+        sizes.add(form)
+        if form.has_16_bits:
+            deep.append(rows[name])
         digests[rows[name]] = hashlib.sha256(content).hexdigest()
     counts = {name: len(names) for name, names in classes.items()}
     decoded: dict[str, Any] = {"decoding": _DECODING, "shape": shape, "fit": fit}
     if deep:
         decoded["16 bits"] = [_DECODING_16_BITS, sorted(deep)]
     digest = json_digest({**decoded, "counts": counts, "files": digests})
-    return array, {"counts": counts, "digest": digest}
+    return array, {"counts": counts, "digest": digest, "sizes": asdict(sizes)}
 
 
 def image_episodes(

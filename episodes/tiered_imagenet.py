@@ -37,7 +37,7 @@ PARTS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"
 
 # To be raised when the same archive would be read to other rows.
 _READING = 1
-_LOOSE = "train_images_png.pkl"
+_LOOSE = tuple(f"{part}_{of}.pkl" for part in PARTS.values() for of in ("images_png", "labels"))
 _ADVICE = (
     "its authors link to it from https://github.com/renmengye/few-shot-ssl-public, but it has no "
     "address that metasweep could fetch it from"
@@ -49,7 +49,7 @@ ARCHIVE = Archive(
     None,
     most_packed=1 << 35,
     most_unpacked=1 << 35,
-    instead=(Archive("tiered-imagenet", _LOOSE, None, advice=_ADVICE),),
+    instead=(Archive("tiered-imagenet", _LOOSE[0], None, advice=_ADVICE, beside=_LOOSE[1:]),),
     advice=_ADVICE,
 )
 
@@ -83,7 +83,7 @@ def _files(data: str | Path | None) -> tuple[list[Path], Callable[[], Streamed]]
     wanted = [f"{part}_{of}.pkl" for part in PARTS.values() for of in ("labels", "images_png")]
     missing = [name for name in wanted if not (path.parent / name).is_file()]
     if missing:
-        raise folder.damaged(f"{missing[0]} is missing beside {path.name}")
+        raise folder.damaged(f"{', '.join(missing)} is missing beside {path.name}")
     return [path.parent / name for name in wanted], lambda: folder
 
 

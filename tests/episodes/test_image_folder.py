@@ -214,6 +214,19 @@ def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
         load(folder)
 
 
+def test_enlarged_images_are_told_once_with_their_sizes(folder, caplog):
+    (folder / NAMES[1] / "9.png").write_bytes(encode(image_of(20, 9, 30, 100)))
+    load(folder, size=12)
+    assert not caplog.records
+    load(folder, size=16)
+    load(folder, size=16)
+    images = sum(4 + k % 3 for k in range(10)) + 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{folder}: images are 20 x 12 to 100 x 30 pixels; {images - 1} of {images} are enlarged "
+        "to 16 x 16, which shows no more than they do"
+    ]
+
+
 def test_16_bit_images_keep_what_they_show(folder):
     digest = load(folder, channels=1).digest
     for path in folder.rglob("[!.]*.png"):
@@ -271,13 +284,25 @@ def test_options_say_what_to_load(folder):
     assert loaded.digest == same.digest
     assert class_names(loaded) == class_names(same)
     split = write_split(folder, SPLIT)
+    # A file of the splits leaves nothing to share out.
+    options["validation_share"] = 0
     other = episodes.load("image-folder", **asked, options={**options, "splits": str(split)})
     assert class_names(other) == {name: tuple(names) for name, names in SPLIT.items()}
+    del options["validation_share"]
     for wrong, message in (
         ({"size": 8}, "options.folder: missing: image-folder needs it"),
         ({**options, "channels": 2}, "channels: 2: must be 1 for grey or 3 for colour"),
         ({**options, "jitter": 2}, "options.jitter: 2: must be a number, at least 0 and at most 1"),
-        ({**options, "test_share": 0.8}, "ratios: "),
+        (
+            {**options, "test_share": 0.8},
+            r"options.test_share: 0\.8: together with validation_share",
+        ),
+        (
+            {**options, "test_share": 2},
+            r"options.test_share: 2: together with validation_share, 0\.2",
+        ),
+        ({**options, "test_share": 0}, "options.test_share: 0: must be more than 0"),
+        ({**options, "validation_share": 0}, "options.validation_share: 0: must be more than 0"),
     ):
         with pytest.raises(DataError, match=message):
             episodes.load("image-folder", **asked, options=wrong)

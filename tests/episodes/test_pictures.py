@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from episodes.pictures import ImageError, decode_grey, decode_image, has_16_bits
+from episodes.pictures import Form, ImageError, decode_grey, decode_image, form_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -59,8 +59,8 @@ def test_16_bits_become_the_nearest_of_8(content):
         decoded = decode_image(content, (channels, 20, 30), "exact")
         np.testing.assert_array_equal(decoded, np.stack([expected] * channels))
     np.testing.assert_array_equal(decode_grey(content), expected)
-    assert has_16_bits(content)
-    assert not has_16_bits(encoded())
+    assert form_of(content) == Form(20, 30, True)
+    assert form_of(encoded()) == Form(20, 30, False)
 
 
 @pytest.mark.parametrize(

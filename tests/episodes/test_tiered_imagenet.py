@@ -136,6 +136,10 @@ def test_a_missing_archive_is_named_with_where_to_put_it(tmp_path, empty_cache):
         assert (
             f"tiered-imagenet/tiered-imagenet.tar is missing in the data folder {folder}" in message
         )
+        assert (
+            "(or tiered-imagenet/train_images_png.pkl instead, with train_labels.pkl, "
+            "val_images_png.pkl, val_labels.pkl, test_images_png.pkl, test_labels.pkl beside it)"
+        ) in message
         assert "https://github.com/renmengye/few-shot-ssl-public" in message
         assert "downloaded" not in message
 
