@@ -29,6 +29,7 @@ from search.ray_repair import every_death_survived, short_of_memory
 from search.room import Resources, Room
 from search.run_job import HUNG, NO_MEMORY
 from search.silence import Silence, Standstill
+from search.timekeeper import NO_WORDS
 from search.trainable import JOB, PROGRESS, SHARED, WANTED, TrialActor
 from search.user_code import own_path
 
@@ -231,7 +232,7 @@ class _Telling(_Stateless, FIFOScheduler):
             if actor is not None:
                 ray.kill(actor)
                 with contextlib.suppress(OSError):
-                    (Path(job.folder) / HUNG).write_text("its process did not answer")
+                    (Path(job.folder) / HUNG).write_text(NO_WORDS)
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

@@ -108,13 +108,18 @@ class Watchdog:
 
 
 def where_it_hung(file: Path) -> str | None:
-    """Return where a process hung, from the stacks that a watchdog left; None if it did not."""
+    """Return where a process hung, from the stacks that a watchdog left; None if it did not.
+
+    Of a process that was killed without a word, that is told instead.
+    """
     try:
         text = file.read_text()
     except FileNotFoundError:
         return None
     if not text:
         return None
+    if THREAD.search(text) is None:
+        return f": {text.strip()}"
     stacks = [stack for stack in THREAD.split(text) if "run_job.py" in stack]
     frame = FRAME.search(stacks[0] if stacks else text)
     place = f", in {frame['function']} ({frame['file']}, line {frame['line']})" if frame else ""

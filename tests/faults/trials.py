@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from tests.cli import session_members
+from search import silence
+from tests.cli import session_members, started, wait_until
 from tests.faults import unruly
 from tests.faults.audit import Audit, audit
 from tests.faults.memory import limited
-from tests.faults.setting import Setting, spec
+from tests.faults.processes import trial_processes
+from tests.faults.setting import EPISODES, Setting, spec
 
 SEARCH_TAKES = 1_700_000_000
 """Bytes of a driver, a trial's process and Ray, which are there before anything is eaten."""
@@ -157,3 +161,30 @@ def _memory_in_use() -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
     [available] = [line for line in lines if line.startswith("MemAvailable:")]
     return _memory() - int(available.split()[1]) * 1024
+
+
+def trial_cannot_end(setting: Setting) -> Audit:
+    """A trial's process is stopped for good: the driver kills it, and the search goes on."""
+    timeout, episodes = (30, EPISODES) if setting.full else (6, 2100)
+    limits = {"trial_timeout": timeout, "episodes": episodes}
+    setting.write(spec(2, 1, budget=limits))
+    # Shortened, the driver gives a process that hangs less time to end by itself.
+    grace = silence.GRACE if setting.full else 3.0
+    code = f"from search import cli, silence; silence.GRACE = {grace}; cli.main()"
+    with started(
+        *setting.search(), folder=setting.folder, command=(sys.executable, "-c", code)
+    ) as driver:
+        setting.wait_sealed(0, 1)
+        [stopped] = trial_processes(driver)
+        os.kill(stopped, signal.SIGSTOP)
+        wait_until(lambda: stopped not in trial_processes(driver), 60 + grace, "a kill")
+        output, _ = driver.communicate(timeout=180)
+    found = audit(setting.left, 2)
+    found.expect(driver.returncode == 0, output[-2000:])
+    hung, other = setting.left.trials()
+    reason = hung.user_attrs.get("reason", "")
+    found.expect(hung.state.name == "FAIL", f"the trial that was stopped is {hung.state.name}")
+    told = "hung: it told nothing for the trial_timeout: its process did not answer"
+    found.expect(reason == told, f"reason: {reason}")
+    found.expect(other.state.name == "COMPLETE", f"the other trial is {other.state.name}")
+    return found

@@ -162,6 +162,7 @@ def test_what_does_not_answer_is_killed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, str(file)], timeout=50, check=False)
     assert done.returncode == -signal.SIGKILL
     assert file.read_text() == NO_WORDS
+    assert where_it_hung(file) == f": {NO_WORDS}"
 
 
 def test_a_timekeeper_ends_with_its_process(steps: subprocess.Popen[str]) -> None:
