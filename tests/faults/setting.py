@@ -108,7 +108,11 @@ class Setting:
 
     def sealed(self, number: int, shards: int) -> Callable[[], bool]:
         """Return whether a trial has sealed so often."""
-        return lambda: len(list((self.trial(number) / "episodes").glob("*.parquet"))) >= shards
+        return lambda: self.shards(number) >= shards
+
+    def shards(self, number: int) -> int:
+        """Return how often a trial has sealed."""
+        return len(list((self.trial(number) / "episodes").glob("*.parquet")))
 
     def wait_sealed(self, number: int, shards: int, seconds: float = 120) -> None:
         """Wait until a trial has sealed so often."""

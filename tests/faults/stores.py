@@ -14,6 +14,8 @@ from tests.http_proxy import LOOPBACK, Proxy, proxy
 from tests.servers import Postgres, mlflow_server, postgres
 
 TRIALS = 4
+LONG = 6_000
+"""Episodes of a trial that seals at four rungs on its way."""
 
 
 @contextmanager
@@ -118,19 +120,29 @@ def mlflow_never_back(setting: Setting) -> Audit:
 
 
 def postgres_restarted(setting: Setting) -> Audit:
-    """PostgreSQL, which holds the study and MLflow's records, crashes in mid-search and is back."""
+    """PostgreSQL, which holds the study and MLflow's records, crashes in mid-search and is back.
+
+    Trials go on meanwhile: the step that a trial is at may seal once, but not twice.
+    """
     restarts = 3 if setting.full else 1
+    trials = max(TRIALS, 2 * restarts)
     with cluster_stores(setting) as database:
-        setting.write(spec(TRIALS, 2))
+        setting.write(spec(trials, 2, budget={"episodes": LONG}))
         with setting.started(*setting.search()) as driver:
-            for number in range(restarts):
+            for number in range(0, 2 * restarts, 2):
                 setting.wait_sealed(number, 1)
                 database.stop(crash=True)
-                time.sleep(setting.rng.uniform(1.0, 5.0))
+                sealed = setting.shards(number)
+                back_at = time.monotonic() + setting.rng.uniform(1.0, 5.0)
+                setting.wait_sealed(number, sealed + 2)
+                time.sleep(max(0.0, back_at - time.monotonic()))
                 database.start()
             output, _ = driver.communicate(timeout=240)
-        found = audit(setting.left, TRIALS, repeat=(0,))
+        found = audit(setting.left, trials, repeat=(0,))
         found.expect(driver.returncode == 0, output[-2000:])
+        for told in ("is away", "is back after"):
+            count = output.count(f" {told}")
+            found.expect(count == restarts, f"told {count} times that the study {told}")
         found.expect(database.password not in output, "a password was printed")
     return found
 
