@@ -174,7 +174,9 @@ class TestSearch:
             )
             episodes = Reader(search.uri).episodes(run_id)
             assert (episodes["split"] == "test").sum() == TEST
-            [trial] = search.folder.glob(f"**/trial-{runs.set_index('run_id').trial[run_id]:03d}")
+            [trial] = search.folder.glob(
+                f"**/trials/trial-{runs.set_index('run_id').trial[run_id]:03d}"
+            )
             local = episode_table.read(sorted(trial.glob("episodes/*.parquet")))
             pd.testing.assert_frame_equal(local, episodes)
         assert list((stores.folder / "artifacts").rglob("*.parquet"))

@@ -22,7 +22,7 @@ def trial_processes(driver: subprocess.Popen[str]) -> dict[int, str]:
 def driver_killed(setting: Setting) -> Audit:
     """SIGKILL the driver in the midst of a trial, at random moments, and after a trial's end."""
     # Each start of a trial's process takes seconds: shortened, there is one at a time.
-    moments, trials, together = (20, 8, 2) if setting.full else (4, 3, 1)
+    moments, trials, together = (20, 8, 2) if setting.full else (3, 3, 1)
     # Long enough to be interrupted so often.
     longer = {"episodes": 4 * EPISODES, "first_rung": EPISODES // 2} if setting.full else {}
     setting.write(spec(trials, together, budget=longer))

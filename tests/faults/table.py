@@ -44,7 +44,7 @@ FAULTS = {
     "disk-full-from-the-start": Fault(disks.disk_full_from_the_start),
     "two-drivers": Fault(processes.two_drivers),
     "trial-hangs": Fault(trials.trial_hangs),
-    "trial-cannot-end": Fault(trials.trial_cannot_end),
+    "trial-cannot-end": Fault(trials.trial_cannot_end, short=False),
     "node-short-of-memory": Fault(trials.node_short_of_memory),
     "trial-killed-by-the-kernel": Fault(trials.trial_killed_by_the_kernel),
     "clock-set-back": Fault(clock.clock_set_back),

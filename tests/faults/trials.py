@@ -41,7 +41,7 @@ def _unruly(setting: Setting, **changes: object) -> dict[str, object]:
 
 def trial_hangs(setting: Setting) -> Audit:
     """A trial hangs: it is stopped after `trial_timeout`, told FAIL, and the search goes on."""
-    trials = 8 if setting.full else 3
+    trials = 8 if setting.full else 2
     # Long enough to import torch on a busy machine.
     limits = {"trial_timeout": 15, "episodes": 700, "first_rung": 350}
     setting.write(spec(trials, 2, budget=limits, **_unruly(setting, trouble=unruly.HANGS)))
