@@ -88,13 +88,7 @@ def _short_of_memory(setting: Setting) -> tuple[Audit, int]:
             moved = max(moved, abs(_memory_in_use() - own - before))
             time.sleep(0.3)
         output, _ = driver.communicate()
-    found = audit(setting.left, 1)
-    found.expect(driver.returncode == 0, output[-2000:])
-    for trial in setting.left.trials():
-        found.expect(trial.state.name == "COMPLETE", f"{trial.state.name}: {trial.user_attrs}")
-    attempts = len(list((setting.trial(0) / "attempts").glob("*.json")))
-    found.expect(attempts == 3, f"{attempts} attempts, not killed, told of and tried once more")
-    return found, moved
+    return _tried_once_more(setting, driver.returncode, output), moved
 
 
 def trial_killed_by_the_kernel(setting: Setting) -> Audit:
@@ -107,8 +101,13 @@ def trial_killed_by_the_kernel(setting: Setting) -> Audit:
         setting.started(*setting.search(), prefix=prefix) as driver,
     ):
         output, _ = driver.communicate()
+    return _tried_once_more(setting, driver.returncode, output)
+
+
+def _tried_once_more(setting: Setting, code: int, output: str) -> Audit:
+    """Audit a search whose only trial was killed for lack of memory, and then had more room."""
     found = audit(setting.left, 1)
-    found.expect(driver.returncode == 0, output[-2000:])
+    found.expect(code == 0, output[-2000:])
     for trial in setting.left.trials():
         found.expect(trial.state.name == "COMPLETE", f"{trial.state.name}: {trial.user_attrs}")
     attempts = len(list((setting.trial(0) / "attempts").glob("*.json")))
