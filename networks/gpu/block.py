@@ -18,7 +18,7 @@ from networks.gpu import block_kernels as kernels
 from networks.gpu import block_second_kernels as second_kernels
 
 ROWS, CHANNELS = 64, 32
-PROGRAMS, MOST_PARTS = 1024, 128
+PROGRAMS, MOST_PARTS = 2048, 512
 
 
 class Shape(NamedTuple):

@@ -4,7 +4,8 @@ Maps are (R, K): a row for each of R = N H W places, a column for each of K chan
 Pooled values are (Q, K), Q = N H2 W2, and with each goes the place in its window that it was picked
 from, 0 to 3, or 4 where nothing passes the rectifier. What a pooled value receives as a gradient,
 its place in the maps gets. Sums over rows are made in parts, (parts, K), and added up by whoever
-needs them; sums of the maps themselves are of distances to the first row, which keeps them exact.
+needs them, each from a tile of sums that threads keep for themselves to the end of the part; sums
+of the maps themselves are of distances to the first row, which keeps them exact.
 """
 
 import triton
@@ -36,18 +37,18 @@ def sum_maps(maps, sums, squares, rows, channels, each, ROWS: tl.constexpr, CHAN
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     known = channel < channels
     pivot = tl.load(maps + channel, mask=known, other=0.0)
-    total = tl.zeros((CHANNELS,), dtype=tl.float32)
-    square = tl.zeros((CHANNELS,), dtype=tl.float32)
+    total = tl.zeros((ROWS, CHANNELS), dtype=tl.float32)
+    square = tl.zeros((ROWS, CHANNELS), dtype=tl.float32)
     last = tl.minimum((part + 1) * each, rows)
     for first in range(part * each, last, ROWS):
         row = first + tl.arange(0, ROWS)
         inside = (row < last)[:, None] & known[None, :]
         value = tl.load(maps + row[:, None] * channels + channel[None, :], mask=inside, other=0.0)
         value = tl.where(inside, value - pivot[None, :], 0.0)
-        total += tl.sum(value, 0)
-        square += tl.sum(value * value, 0)
-    tl.store(sums + part * channels + channel, total, mask=known)
-    tl.store(squares + part * channels + channel, square, mask=known)
+        total += value
+        square += value * value
+    tl.store(sums + part * channels + channel, tl.sum(total, 0), mask=known)
+    tl.store(squares + part * channels + channel, tl.sum(square, 0), mask=known)
 
 
 @triton.jit
@@ -152,8 +153,8 @@ def sum_pooled(
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     known = channel < channels
     middle = tl.load(mean + channel, mask=known, other=0.0)
-    total = tl.zeros((CHANNELS,), dtype=tl.float32)
-    product = tl.zeros((CHANNELS,), dtype=tl.float32)
+    total = tl.zeros((ROWS, CHANNELS), dtype=tl.float32)
+    product = tl.zeros((ROWS, CHANNELS), dtype=tl.float32)
     last = tl.minimum((part + 1) * each, rows)
     for first in range(part * each, last, ROWS):
         row = first + tl.arange(0, ROWS)
@@ -162,10 +163,10 @@ def sum_pooled(
         passes = inside & (tl.load(places + at, mask=inside, other=4) < 4)
         value = tl.load(gradient + at, mask=passes, other=0.0)
         away = tl.load(picked + at, mask=passes, other=0.0) - middle[None, :]
-        total += tl.sum(value, 0)
-        product += tl.sum(tl.where(passes, value * away, 0.0), 0)
-    tl.store(sums + part * channels + channel, total, mask=known)
-    tl.store(products + part * channels + channel, product, mask=known)
+        total += value
+        product += tl.where(passes, value * away, 0.0)
+    tl.store(sums + part * channels + channel, tl.sum(total, 0), mask=known)
+    tl.store(products + part * channels + channel, tl.sum(product, 0), mask=known)
 
 
 @triton.jit

@@ -31,9 +31,9 @@ def sum_second(
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     known = channel < channels
     middle = tl.load(mean + channel, mask=known, other=0.0)
-    total = tl.zeros((CHANNELS,), dtype=tl.float32)
-    product = tl.zeros((CHANNELS,), dtype=tl.float32)
-    through = tl.zeros((CHANNELS,), dtype=tl.float32)
+    total = tl.zeros((ROWS, CHANNELS), dtype=tl.float32)
+    product = tl.zeros((ROWS, CHANNELS), dtype=tl.float32)
+    through = tl.zeros((ROWS, CHANNELS), dtype=tl.float32)
     last = tl.minimum((part + 1) * each, rows)
     for first in range(part * each, last, ROWS):
         row = first + tl.arange(0, ROWS)
@@ -42,12 +42,12 @@ def sum_second(
         u = tl.load(others + at, mask=inside, other=0.0)
         away = tl.load(maps + at, mask=inside, other=0.0) - middle[None, :]
         g = passed_on(gradient, places, row, channel, inside, channels, height, width, high, wide)
-        total += tl.sum(u, 0)
-        product += tl.sum(u * tl.where(inside, away, 0.0), 0)
-        through += tl.sum(u * g, 0)
-    tl.store(sums + part * channels + channel, total, mask=known)
-    tl.store(products + part * channels + channel, product, mask=known)
-    tl.store(passed + part * channels + channel, through, mask=known)
+        total += u
+        product += u * tl.where(inside, away, 0.0)
+        through += u * g
+    tl.store(sums + part * channels + channel, tl.sum(total, 0), mask=known)
+    tl.store(products + part * channels + channel, tl.sum(product, 0), mask=known)
+    tl.store(passed + part * channels + channel, tl.sum(through, 0), mask=known)
 
 
 @triton.jit

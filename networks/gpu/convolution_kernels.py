@@ -1,9 +1,8 @@
 """Convolutions of many episodes, each with weights of its own, as products of tiles.
 
 Images lie with episodes and channels last: a place in an image holds the C channels of the first
-episode, then those of the second, ... A tile of places times a tile of weights is one product on
-tensor cores; with PRECISION "bf16x6" numbers are cut into three of 8 bits, which takes six and is
-as exact as products of 32-bit numbers.
+episode, then those of the second, ... A tile of places times a tile of weights is one product;
+PRECISION says how its numbers are multiplied (`networks.gpu.tiles.Products`).
 """
 
 import triton

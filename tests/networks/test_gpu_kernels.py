@@ -15,7 +15,7 @@ from torch import Tensor
 pytest.importorskip("triton")
 from networks import build, gpu
 from networks.convolving import Form, _on_gpu
-from networks.gpu import block, convolution
+from networks.gpu import block, convolution, tiles
 from networks.layers import examples_first, normalized_maxima
 from networks.network import Statistics
 
@@ -29,7 +29,7 @@ def exact_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     if DEVICE == "cpu":
         # The interpreter multiplies as numpy does, and does not know of numbers in three parts.
-        monkeypatch.setattr(convolution, "_precision", lambda: "ieee")
+        monkeypatch.setattr(tiles, "EXACT", "ieee")
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -76,6 +76,11 @@ def test_convolutions_and_their_gradients(
     near(convolution.by_images(gradient, weight, padding, groups), by_images)
     shape = tuple(weight.shape)
     near(convolution.by_weight(gradient, images, shape, padding, groups), by_weight)
+    # Tiles of rounded products, with exact ones.
+    maps = tiles.of_maps(channels, side * side, False)._replace(products="ieee")
+    near(convolution.forward(images, weight, padding, groups, maps), expected)
+    cut = tiles.of_weights(channels, side * side, side, False)._replace(products="ieee")
+    near(convolution.by_weight(gradient, images, shape, padding, groups, cut), by_weight)
 
 
 def normalized(maps: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
