@@ -187,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of eager training in a turn")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of eager training in a turn")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()

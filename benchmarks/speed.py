@@ -273,7 +273,7 @@ def main() -> None:
             if arguments.output:
                 arguments.output.write_text(report.markdown(found))
         if not arguments.no_overheads and any(not workload.filters for workload in chosen):
-            found.overheads = overheads(settings, arguments.seconds, arguments.clock)
+            found.overheads = overheads(settings, 4 * arguments.seconds, arguments.clock)
             report.show_overheads(found.overheads)
     if arguments.output:
         arguments.output.write_text(report.markdown(found))

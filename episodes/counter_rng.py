@@ -14,7 +14,7 @@ import numpy as np
 Key = tuple[int, int]
 
 _ROUNDS = 10
-_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
 _LOW = np.uint64(_MASK)
@@ -29,19 +29,25 @@ def philox4x32(counter: tuple[np.ndarray, ...], key: Key) -> tuple[np.ndarray, .
     Returns four uint64 arrays of the broadcast shape, each value below 2**32.
     """
     c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(_ROUNDS):
-        product0 = c0 * _MULTIPLIERS[0]
-        product1 = c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = (
-            (product1 >> _HALF) ^ c1 ^ np.uint64(k0),
-            product1 & _LOW,
-            (product0 >> _HALF) ^ c3 ^ np.uint64(k1),
-            product0 & _LOW,
-        )
-        k0 = (k0 + _KEY_STEPS[0]) & _MASK
-        k1 = (k1 + _KEY_STEPS[1]) & _MASK
-    return c0, c1, c2, c3
+    shape = np.broadcast_shapes(*(each.shape for each in counter))
+    # Both halves of a round in one call each, in memory that is kept: calls are what takes long.
+    factors, others, products = (np.empty((2, *shape), dtype=np.uint64) for _ in range(3))
+    factors[0], factors[1], others[0], others[1] = c0, c2, c1, c3
+    along = (2, *[1] * len(shape))
+    multipliers, crossed = _MULTIPLIERS.reshape(along), products[::-1]
+    for round_key in _round_keys(key):
+        np.multiply(factors, multipliers, out=products)
+        np.right_shift(crossed, _HALF, out=factors)
+        np.bitwise_xor(factors, others, out=factors)
+        np.bitwise_xor(factors, round_key.reshape(along), out=factors)
+        np.bitwise_and(crossed, _LOW, out=others)
+    return factors[0], others[0], factors[1], others[1]
+
+
+def _round_keys(key: Key) -> np.ndarray:
+    """Return the keys of all rounds, (10, 2) uint64."""
+    steps = np.arange(_ROUNDS, dtype=np.uint64)[:, None] * np.array(_KEY_STEPS, dtype=np.uint64)
+    return (np.array(key, dtype=np.uint64) + steps) & _LOW
 
 
 def stream_key(stream: str, split: str, seed: int) -> Key:

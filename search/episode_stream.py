@@ -13,7 +13,7 @@ from algorithms import Diagnostics
 from episodes.episode import Episodes, TaskDistribution
 from search.records import EpisodeRecords
 
-DRAWN_AT_ONCE = 1024
+DRAWN_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)

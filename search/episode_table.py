@@ -83,10 +83,20 @@ def _table(records: EpisodeRecords) -> pa.Table:
             columns.append(_maps(values, len(records), field.type))
         elif pa.types.is_list(field.type):
             columns.append(_lists(values, field.type))
+        elif pa.types.is_string(field.type):
+            columns.append(_texts(values, field.type))
         else:
             # from_pandas=False keeps NaN a number: null would mean that nothing was measured.
             columns.append(pa.array(values, type=field.type, from_pandas=False))
     return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _texts(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    letters = np.ascontiguousarray(values).view(np.uint32).reshape(-1, values.itemsize // 4)
+    # Rows are nearly always of one split, and to encode it for each is a tenth of the work.
+    if len(values) and (letters == letters[0]).all():
+        return pa.repeat(pa.scalar(str(values[0]), type=kind), len(values))
+    return pa.array(values, type=kind)
 
 
 def _lists(values: np.ndarray, kind: pa.ListType) -> pa.ListArray:
