@@ -12,9 +12,9 @@ from algorithms import Adapted, Algorithm, Hyper, Objective
 from algorithms.parts.axis import per_episode, scaled
 from algorithms.parts.meta import through_query_loss
 from episodes import Task
-from episodes.counter_rng import stream_key, uniforms
+from episodes.counter_rng import uniforms
 from episodes.digest import json_digest
-from episodes.episode import Episodes, Examples, Kind, Split
+from episodes.episode import Episodes, Examples, Kind, Split, episode_key
 from networks import Network, Params, Statistics
 from networks.initialization import linear_parameters
 from networks.layers import linear
@@ -150,7 +150,7 @@ class Steps:
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, each from (split, seed, index) alone."""
         index = np.array(indices, dtype=np.int64)
-        key = stream_key(self.name, split, seed)
+        key = episode_key(self.name, split, seed)
         draws = uniforms(key, index, PIECES + self.shots + self.query_shots)
         levels, places = np.split(draws, [PIECES], axis=1)
         piece = (places * PIECES).astype(np.int64)

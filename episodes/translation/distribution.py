@@ -11,9 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from episodes.counter_rng import choose, stream_key, uniforms
+from episodes.counter_rng import choose, uniforms
 from episodes.digest import json_digest
-from episodes.episode import IGNORED, SPLITS, Episodes, Examples, Kind, Split, index_array
+from episodes.episode import (
+    IGNORED,
+    SPLITS,
+    Episodes,
+    Examples,
+    Kind,
+    Split,
+    episode_key,
+    index_array,
+)
 from episodes.errors import DataError
 from episodes.translation.corpus import Corpus, open_corpus
 from episodes.translation.decoding import decode
@@ -77,9 +86,10 @@ class Translation:
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
         index = index_array(indices)
+        key = episode_key(self.name, split, seed)
         corpus, names = self._corpus, self._languages[split]
         count = self.shots + self.query_shots
-        draws = uniforms(stream_key(self.name, split, seed), index, 1 + 2 * count)
+        draws = uniforms(key, index, 1 + 2 * count)
         language = choose(draws[:, :1], len(names))
         counts = np.array([corpus.counts[name] for name in names])[language[:, 0]]
         first = np.array([corpus.first[name] for name in names])[language]

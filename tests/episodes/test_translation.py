@@ -1,4 +1,4 @@
-"""Translation: subwords, splits that share no sentence, episodes, and what bad files are told."""
+"""Translation: episodes, and what bad files are told."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ from episodes import DataError, load
 from episodes.episode import IGNORED, SPLITS, Examples, Measures
 from episodes.translation.corpus import open_corpus
 from episodes.translation.distribution import Translation
-from episodes.translation.sentence_files import files_in, read_pairs
-from episodes.translation.splits import disjoint, sentence_key
+from episodes.translation.sentence_files import files_in
+from episodes.translation.splits import sentence_key
 from episodes.translation.subwords import (
     BEGIN,
     END,
     PADDING,
-    encoded,
-    learn,
-    subwords_of,
-    tokenizer_of,
 )
 
 TEXTS = [f"the {noun} {verb} a {noun}" for noun in ("cat", "dog") for verb in ("sees", "likes")]
@@ -63,74 +59,6 @@ def folder(tmp_path: Path, empty_cache: Path) -> Path:
 def loaded(folder: Path, shots: int = 2, query_shots: int = 3, **options: Any) -> Translation:
     settings = {"folder": folder, "vocabulary": 320, "longest": 40, **OPTIONS, **options}
     return load("translation", shots=shots, query_shots=query_shots, options=settings)  # type: ignore[return-value]
-
-
-def learned(size: int = 300) -> str:
-    return learn(TEXTS, size).to_str()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "the cat likes",
-        "",
-        "თბილისი",
-        "生まれ",
-        "🐈‍⬛ and 👩🏽‍🚀",
-        "two  blanks",
-        "<end> of <padding>",
-        "e\u0301 \x7f \u00a0",
-    ],
-)
-def test_every_text_has_symbols_and_comes_back(text: str) -> None:
-    description = learned()
-    [symbols] = encoded(tokenizer_of(description), [text])
-    assert symbols[-1] == END
-    assert not {PADDING, BEGIN, END} & set(symbols[:-1])
-    assert subwords_of(description).text([*symbols, PADDING, PADDING]) == text.strip()
-
-
-def test_frequent_words_become_one_symbol_and_unseen_letters_bytes() -> None:
-    tokenizer = tokenizer_of(learned())
-    [cat, unseen] = encoded(tokenizer, ["the cat", "ქ"])
-    assert len(cat) == 3
-    # Three bytes, the blank in front, and the end.
-    assert len(unseen) == 5
-
-
-def test_the_same_texts_give_the_same_symbols() -> None:
-    assert learned() == learned()
-    pieces = subwords_of(learned(270)).pieces
-    assert len(pieces) == 270
-    assert {bytes([byte]) for byte in range(256)} <= set(pieces)
-    assert len(set(pieces[3:])) == 267
-
-
-def test_pairs_are_read_whatever_the_ends_of_lines(tmp_path: Path) -> None:
-    path = tmp_path / "x.txt"
-    path.write_bytes("\ufeffYes.\tTak.\r\n\nNo.\tNie.\tCC-BY\n".encode())
-    assert read_pairs(path) == [("Tak.", "Yes."), ("Nie.", "No.")]
-
-
-def test_sentences_are_told_apart_by_their_letters() -> None:
-    assert sentence_key("It's  TOM!") == sentence_key("its tom")
-    assert sentence_key("Tom") != sentence_key("Tim")
-    assert sentence_key("?!") == "?!"
-
-
-def test_no_english_sentence_is_in_two_splits() -> None:
-    pairs = {
-        "aaa": [("a1", "One."), ("a2", "Two."), ("a3", "Three."), ("a1b", "one"), ("a1", "One.")],
-        "bbb": [("b4", "Four.")],
-        "ccc": [("c2", "TWO!"), ("c5", "Five.")],
-        "ddd": [("d3", "three"), ("d5", "Five."), ("d6", "Six.")],
-    }
-    assert disjoint(pairs, LANGUAGES) == {
-        "aaa": {"one": [("a1", "One."), ("a1b", "one")]},
-        "bbb": {"four": [("b4", "Four.")]},
-        "ccc": {"two": [("c2", "TWO!")]},
-        "ddd": {"three": [("d3", "three")], "five": [("d5", "Five.")], "six": [("d6", "Six.")]},
-    }
 
 
 def test_shapes_and_attributes(folder: Path) -> None:
@@ -198,6 +126,10 @@ def test_an_episode_depends_on_split_seed_and_index_alone(folder: Path) -> None:
     assert torch.equal(together.support.targets[6:7], alone.support.targets)
     other = task.sample("train", 6, range(8))
     assert not torch.equal(together.query.inputs, other.query.inputs)
+    with pytest.raises(DataError, match="split: 'val': must be one of train, validation, test"):
+        task.sample("val", 5, range(1))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"seed: 1\.0: must be a whole number"):
+        task.sample("train", 1.0, range(1))  # type: ignore[arg-type]
 
 
 def test_one_of_several_translations_is_drawn(tmp_path: Path, empty_cache: Path) -> None:
