@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash at any point, finds all of it or what was there."""
+    """Write a file so that a reader, or a crash at any point, finds all of it or what was there.
+
+    Raises OSError, which names the file.
+    """
     # Threads of one process may write the same file, and so may processes of several machines.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
@@ -17,6 +20,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError as error:
+        # Of a write that fails, on a full disk say, Python does not know the name.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     # The rename itself is on disk only when the folder is.

@@ -15,6 +15,7 @@ from rich.console import Console
 from search.conclusion import conclude, enqueue, open_study, store_patience
 from search.conductor import Conductor, Plan
 from search.config import Config, Problem
+from search.disk_space import full, is_full
 from search.driver import drive
 from search.errors import FailedError, UserError
 from search.fitting import check_fits
@@ -211,15 +212,17 @@ def _drive(
         if conductor.interrupted:
             recorder.close(SECONDS_AFTER_INTERRUPTION)
         if conductor.blocked:
-            raise FailedError(
-                f"{conductor.blocked}\nThe search is interrupted, and nothing is lost. Then go on "
-                f"with:  metasweep resume {folder.name}"
-            )
+            raise _interrupted(conductor.blocked, folder)
         if conductor.interrupted:
             return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
     except KeyboardInterrupt:
         # Before the first trial or after the last one: all of it is kept, and can be gone on with.
         return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
+    except OSError as error:
+        # It may be the driver that meets a full disk, and first or last of all.
+        if not is_full(error):
+            raise
+        raise _interrupted(full(error.filename or folder.path), folder) from error
     folder.spent(record.elapsed + time.monotonic() - began, UNSENT)
     try:
         recorder.close(patience)
@@ -227,6 +230,13 @@ def _drive(
     except KeyboardInterrupt:
         return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
     return Outcome(folder.name, problem, runs.tracker.uri, interrupted=False)
+
+
+def _interrupted(reason: str, folder: SearchFolder) -> FailedError:
+    return FailedError(
+        f"{reason}\nThe search is interrupted, and nothing is lost. Then go on "
+        f"with:  metasweep resume {folder.name}"
+    )
 
 
 def _expected(

@@ -7,6 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -88,9 +89,13 @@ class LiveDisplay:
     def told(self, job: Job, progress: Progress) -> None:
         """Show how far a job is, and once what it waits for."""
         _, before = self._running.get(job.name, (job, None))
-        self._running[job.name] = (job, progress)
-        if progress.reason and not progress.ended and (not before or not before.reason):
-            self._say(Text(f"{self._elapsed():6.0f}s  {job.name:<26}{progress.reason}"))
+        shown = progress
+        if progress.reason and not progress.ended:
+            if not before or not before.reason:
+                self._say(Text(f"{self._elapsed():6.0f}s  {job.name:<26}{progress.reason}"))
+            # Who waits tells no more than that.
+            shown = replace(before or progress, reason=progress.reason)
+        self._running[job.name] = (job, shown)
         self._print_table()
 
     def ended(self, job: Job, state: State, progress: Progress, reason: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from search.disk import PATIENT
+from search.trial_folder import TrialFolder
 from tests.faults.audit import Audit, audit
 from tests.faults.machine import allowed
 from tests.faults.setting import EPISODES, NAME, Setting, spec
@@ -30,6 +32,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 def disk_full(setting: Setting) -> Audit:
     """The disk of the storage folder is full for a while, whenever a trial has sealed."""
     times = 4 if setting.full else 2
+    unreadable: list[str] = []
     with small_disk(setting.folder / "metasweep-store") as disk:
         setting.write(spec(4, 2))
         filler = disk / "filler"
@@ -38,12 +41,36 @@ def disk_full(setting: Setting) -> Audit:
                 setting.wait_sealed(number, 1)
                 _fill(filler)
                 time.sleep(8.0)
+                unreadable += _unreadable(setting, number)
                 filler.unlink()
             output, _ = driver.communicate(timeout=240)
         found = audit(setting.left, 4, repeat=(0,))
         found.expect(driver.returncode == 0, output[-3000:])
         found.expect("Traceback" not in output, output[-3000:])
         found.expect("no space left there" in output, f"not a word of it: {output[-3000:]}")
+        found.wrong += unreadable
+    return found
+
+
+def disk_full_for_long(setting: Setting) -> Audit:
+    """A disk stays full for longer than trials wait: the search stops, and `resume` goes on."""
+    with small_disk(setting.folder / "metasweep-store") as disk:
+        setting.write(spec(3, 2))
+        filler = disk / "filler"
+        with setting.started(*setting.search()) as driver:
+            setting.wait_sealed(0, 1)
+            _fill(filler)
+            output, _ = driver.communicate(timeout=PATIENT.most + 300)
+        complaints = _unreadable(setting, 0)
+        filler.unlink()
+        done = setting.run("resume", NAME)
+        found = audit(setting.left, 3, repeat=(0,))
+        found.wrong += complaints
+        found.expect(driver.returncode == 1, f"exit code {driver.returncode}: {output[-3000:]}")
+        for words in ("no space left there", f"metasweep resume {NAME}"):
+            found.expect(words in output, f"{words!r} is not in {output[-3000:]}")
+        found.expect("Traceback" not in output, output[-3000:])
+        found.expect(done.code == 0, done.output[-3000:])
     return found
 
 
@@ -84,6 +111,21 @@ def files_cut_short(setting: Setting) -> Audit:
     found = audit(setting.left, 3, repeat=(2,))
     found.expect(done.code == 0, done.output[-3000:])
     return found
+
+
+def _unreadable(setting: Setting, number: int) -> list[str]:
+    """Return what is wrong with what a trial has sealed, while its disk is full."""
+    folder = TrialFolder(setting.trial(number))
+    newest = folder.newest_checkpoint()
+    if newest is None:
+        return [f"trial {number}: no checkpoint can be read while the disk is full"]
+    rows = folder.table()
+    trained = int((rows["split"] == "train").sum())
+    if trained != newest.snapshot.state["episodes"]:
+        return [
+            f"trial {number}: {trained} of {newest.snapshot.state['episodes']} episodes are there"
+        ]
+    return []
 
 
 def _fill(file: Path) -> None:

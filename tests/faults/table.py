@@ -41,6 +41,7 @@ FAULTS = {
     "mlflow-never-back": Fault(stores.mlflow_never_back),
     "postgres-restarted": Fault(stores.postgres_restarted, postgres=True),
     "disk-full": Fault(disks.disk_full),
+    "disk-full-for-long": Fault(disks.disk_full_for_long, short=False),
     "disk-full-from-the-start": Fault(disks.disk_full_from_the_start),
     "two-drivers": Fault(processes.two_drivers),
     "trial-hangs": Fault(trials.trial_hangs),

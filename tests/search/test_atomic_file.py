@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -37,10 +38,11 @@ def test_what_was_there_stays_when_writing_fails(
     file.write_bytes(b"before")
 
     def full(descriptor: int) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(OSError, match="no space left") as caught:
         write_atomically(file, b"after")
+    assert caught.value.filename == str(file)
     assert file.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
