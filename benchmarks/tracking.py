@@ -11,7 +11,7 @@ least 30 times the callback.
 `--leaderboard` measures the leaderboard of a large search instead
 (`benchmarks.tracking_leaderboard`), `--share` what recording takes of a real Omniglot trial's time
 (`benchmarks.tracking_share`), `--away` how much longer a trial takes while the store is slow or
-away (`benchmarks.tracking_away`).
+away (`benchmarks.tracking_away`), and fails where that is too much.
 """
 
 from __future__ import annotations
@@ -167,6 +167,7 @@ def main() -> None:
     # Otherwise the servers would outlive this process when it is told to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     names = arguments.store or offered()
+    wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="tracking-") as folder:
         places = {name: Path(folder) / str(number) for number, name in enumerate(names)}
         if arguments.leaderboard:
@@ -175,7 +176,8 @@ def main() -> None:
         elif arguments.away:
             header = tracking_away.HEADER
             counts = arguments.episodes or 80_000, arguments.rounds
-            lines = tracking_away.measure(Path(folder), *counts)
+            taken = tracking_away.measure(Path(folder), *counts)
+            lines, wrong = tracking_away.rows(taken), tracking_away.too_slow(taken)
         elif arguments.share:
             header = tracking_share.HEADER
             lines = tracking_share.measure(places, arguments.episodes or 960)
@@ -189,9 +191,11 @@ def main() -> None:
             header, lines = HEADER, rows(found)
     if arguments.json:
         print(json.dumps([dict(zip(header, line, strict=True)) for line in lines]))
-        return
-    machine = ", ".join(f"{name} {value}" for name, value in process.machine().items())
-    print(f"{machine}; {versions()}\n\n{report.table(header, lines)}")
+    else:
+        machine = ", ".join(f"{name} {value}" for name, value in process.machine().items())
+        print(f"{machine}; {versions()}\n\n{report.table(header, lines)}")
+    if wrong:
+        sys.exit("\n".join(wrong))
 
 
 def versions() -> str:
