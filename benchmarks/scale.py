@@ -11,6 +11,8 @@ little.
   with TPE looking at every trial, until --plain trials have ended.
 - With --tune, Ray Tune runs trials whose processes do nothing but tell, with different numbers of
   them at once: what Tune itself takes of the driver's thread for each report and each trial.
+- With --ray, the whole search runs through Ray Tune, in so many processes, with trials that tell
+  of their rungs and their end within a second: nothing else is simulated.
 
 A driver keeps up while its share of one core stays well below 100 %.
 """
@@ -34,6 +36,16 @@ from benchmarks.scale_search import Mark, Simulation, halving, specification
 from search.study import SearchStudy
 
 TRIALS = (100, 500, 1000, 2000)
+ON_RAY = (
+    "trials",
+    "suggest, ms",
+    "conduct, ms",
+    "Tune, ms",
+    "threads, ms",
+    "reports",
+    "memory, MB",
+    "of a core",
+)
 HEADER = ("study", "trials", "suggest, ms", "decide, ms", "reports", "memory, MB", "of a core")
 
 
@@ -53,6 +65,19 @@ def taken_by_tune(processes: Sequence[int]) -> list[dict[str, Any]]:
     from benchmarks.scale_tune import measure  # Ray is needed for this alone.
 
     return [asdict(measure(number)) for number in processes]
+
+
+def through_ray(
+    url: str, marks: Sequence[int], processes: int, concurrent: int, seconds: float
+) -> list[dict[str, Any]]:
+    """Run a search of as many trials as the last mark through Ray Tune; return its rows."""
+    from benchmarks.scale_ray import RaySearch  # Ray is needed for this alone.
+
+    with tempfile.TemporaryDirectory() as folder:
+        name = f"scale-{uuid.uuid4().hex[:8]}"
+        search = RaySearch(name, url, max(marks), processes, Path(folder))
+        found = search.run(marks)
+    return [asdict(mark) | {"share": mark.share(concurrent, seconds)} for mark in found]
 
 
 def line(cells: Sequence[str]) -> None:
@@ -84,6 +109,7 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=60, help="trials of `plain`; 0 for none")
     parser.add_argument("--study-url", help="of another database to measure, such as PostgreSQL")
     parser.add_argument("--tune", type=int, nargs="+", default=[], help="processes under Ray Tune")
+    parser.add_argument("--ray", type=int, default=0, help="processes of a search on Ray")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     concurrent, seconds = arguments.concurrent, arguments.seconds
@@ -108,10 +134,22 @@ def main() -> None:
                 found.append({"study": f"{contender} {store}", **asdict(mark), "share": share})
                 if not arguments.json:
                     show(found[-1])
+        on_ray: list[dict[str, Any]] = []
+        if arguments.ray:
+            # The newest of the databases: that of --study-url, where there is one.
+            url = list(stores.values())[-1]
+            on_ray = through_ray(url, arguments.trials, arguments.ray, concurrent, seconds)
     tuned = taken_by_tune(arguments.tune)
     if arguments.json:
-        print(json.dumps({"machine": process.machine(), "simulated": found, "tune": tuned}))
+        parts = {"machine": process.machine(), "simulated": found, "ray": on_ray, "tune": tuned}
+        print(json.dumps(parts))
         return
+    if on_ray:
+        print(f"\nThrough Ray Tune, in {arguments.ray} processes")
+        line(ON_RAY)
+    for row in on_ray:
+        *numbers, share = row.values()
+        line((*(f"{number:.4g}" for number in numbers), f"{100 * share:.0f} %"))
     for row in tuned:
         print(
             f"\nRay Tune, {row['processes']} trials at once: {row['report_ms']:.2f} ms a report, "

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from benchmarks import process
+from benchmarks.scale_story import EPISODES, REDUCTION, RUNGS, SIMULATED, fate, metric
 from search.conductor import Conductor, Plan
 from search.config import Config
 from search.jobs import Job, Phase, Progress
@@ -24,8 +23,6 @@ from search.training import seconds_to_report
 Result = TypeVar("Result")
 
 SPEC = "sinusoid"
-EPISODES, REDUCTION = 9000, 3
-SIMULATED = "as simulated"
 NEWEST = 50
 
 
@@ -34,7 +31,7 @@ def specification(trials: int) -> Spec:
     settings = {
         "trials": trials,
         "episodes": EPISODES,
-        "first_rung": EPISODES // REDUCTION**2,
+        "first_rung": RUNGS[0],
         "reduction_factor": REDUCTION,
     }
     return load_spec(SPEC, {f"budget.{name}": str(value) for name, value in settings.items()})
@@ -76,15 +73,9 @@ class Clock:
 
 
 def reports(job: Job, seconds: float, seed: int) -> Iterator[tuple[float, Progress]]:
-    """Yield what a trial tells of itself, and after how many seconds: as often as trials do.
-
-    Its metric falls towards a floor that depends on its outer learning rate; four trials in a
-    hundred end badly.
-    """
-    rng = np.random.default_rng([seed, job.number])
-    bad: Phase | None = rng.choice([None, "diverged", "failed"], p=[0.96, 0.02, 0.02])
-    ends = seconds * (rng.uniform(0.1, 1.0) if bad else 1.0)
-    floor = abs(np.log10(job.config.hyper["outer_lr"]) + 2.5) + 0.1 * rng.random()
+    """Yield what a trial tells of itself, and after how many seconds: as often as trials do."""
+    end, part, luck = fate(job.number, seed)
+    ends = seconds * part
     history: list[dict[str, float]] = []
     now = 0.0
     for episodes in (*job.config.rungs, EPISODES):
@@ -92,10 +83,10 @@ def reports(job: Job, seconds: float, seed: int) -> Iterator[tuple[float, Progre
         while now + seconds_to_report(now) < min(until, ends):
             now += seconds_to_report(now)
             yield now, Progress("train", int(EPISODES * now / seconds), history=list(history))
-        if bad and ends <= until:
-            yield ends, Progress(bad, episodes - 1, history=list(history), reason=SIMULATED)
+        if end != "final" and ends <= until:
+            yield ends, Progress(end, episodes - 1, history=list(history), reason=SIMULATED)
             return
-        now, value = until, float(floor + EPISODES / episodes / 10)
+        now, value = until, metric(job.config.hyper["outer_lr"], luck, episodes)
         history.append({"episodes": episodes, "value": value})
         phase: Phase = "final" if episodes == EPISODES else "rung"
         yield now, Progress(phase, episodes, value, list(history))

@@ -8,7 +8,8 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,23 +49,30 @@ class Taken:
 
 def measure(processes: int) -> Taken:
     """Run two searches on this machine, with few and many reports a trial."""
+    with processors(processes):
+        trials = TURNS * processes
+        few, many = (_seconds(trials, reports, processes) for reports in (FEW, MANY))
+    report = (many - few) / (trials * (MANY - FEW))
+    return Taken(processes, 1e3 * report, 1e3 * (few / trials - FEW * report))
+
+
+@contextmanager
+def processors(count: int) -> Iterator[None]:
+    """Start Ray on this machine as if it had so many processors."""
     for name, value in ray_cluster.SETTINGS.items():
         os.environ.setdefault(name, value)
     ray.init(
         address="local",
         runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}},
-        num_cpus=processes,
+        num_cpus=count,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
     )
     try:
-        trials = TURNS * processes
-        few, many = (_seconds(trials, reports, processes) for reports in (FEW, MANY))
+        yield
     finally:
         ray.shutdown()
-    report = (many - few) / (trials * (MANY - FEW))
-    return Taken(processes, 1e3 * report, 1e3 * (few / trials - FEW * report))
 
 
 def _seconds(trials: int, reports: int, processes: int) -> float:
