@@ -26,13 +26,18 @@ def objective_of(config: Config, distribution: TaskDistribution) -> Objective:
     )
 
 
+def resolve_learner(config: Config) -> None:
+    """Import what of a configuration's learner is a user's own; UserError where it is not found."""
+    extensions.resolve_field("network", "network", config.network)
+    extensions.resolve_field("algorithm", "algorithm", config.algorithm)
+
+
 def build(config: Config, distribution: TaskDistribution) -> tuple[Algorithm, Loss]:
     """Build the configuration's algorithm on its network, and the loss it is judged by.
 
     Raises UserError where one of them is a user's own and is not found here.
     """
-    extensions.resolve_field("network", "network", config.network)
-    extensions.resolve_field("algorithm", "algorithm", config.algorithm)
+    resolve_learner(config)
     network = networks.build(
         config.network, distribution.input_shape, distribution.outputs, config.settings
     )

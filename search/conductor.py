@@ -73,8 +73,8 @@ class Listener(Protocol):
         """A job ended."""
         ...
 
-    def waits(self, reason: str) -> None:
-        """Nothing runs, and why."""
+    def remarks(self, text: str) -> None:
+        """What concerns no job alone is to be told, such as why nothing runs."""
         ...
 
 
@@ -177,6 +177,10 @@ class Conductor:
             last = self._last.get(job.name, Progress("train", 0))
             self.listener.told(job, replace(last, reason=STARTED_AGAIN))
 
+    def block(self, reason: str) -> None:
+        """Stop the search where it is, so that it can be gone on with."""
+        self.blocked, self.interrupted = reason, True
+
     @contextmanager
     def _blocked_by_the_study(self) -> Iterator[None]:
         """Stop the search, so that it can be gone on with, when its database stays away.
@@ -186,7 +190,7 @@ class Conductor:
         try:
             yield
         except FailedError as error:
-            self.blocked, self.interrupted = str(error), True
+            self.block(str(error))
 
     def _written(self) -> bool:
         """Return whether the study is written; what has ended is then recorded as well."""
@@ -235,12 +239,16 @@ class Conductor:
         return Nothing.YET if self.running else Nothing.MORE
 
     def _told(self, job: Job, progress: Progress) -> bool:
+        if progress.phase == "unfit":  # Nothing of it ran: it is as if never handed out.
+            del self.running[job.name]
+            self._once_more.append(job)
+            return False
         # A process that starts takes its time once; what a run takes counts from its first word.
         self._first_told.setdefault(job.name, self.clock())
         self._last[job.name] = progress
         self.listener.told(job, progress)
         if progress.phase == "blocked":
-            self.blocked, self.interrupted = progress.reason, True
+            self.block(progress.reason)
             return True
         if progress.phase == "out_of_memory" and job.room < MORE_ROOM:
             del self.running[job.name]

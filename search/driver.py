@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,18 +25,29 @@ from search.conductor import Conductor, Nothing
 from search.jobs import Job, Progress
 from search.line import Line
 from search.node import Expected
-from search.ray_cluster import Nodes, is_elastic, largest_memory_gb
+from search.ray_cluster import Nodes, all_together, is_elastic, largest_memory_gb, nodes_with
 from search.ray_repair import every_death_survived, short_of_memory
 from search.room import Resources, Room
 from search.run_job import HUNG, NO_MEMORY
 from search.silence import Silence, Standstill
 from search.timekeeper import NO_WORDS
-from search.trainable import JOB, PROGRESS, SHARED, WANTED, TrialActor
+from search.trainable import (
+    JOB,
+    NODE,
+    PROGRESS,
+    SHARED,
+    UNFIT_NODES,
+    WANTED,
+    TrialActor,
+)
+from search.unfit_nodes import UnfitNodes
 from search.user_code import own_path
 
 MOST_RESTARTS = 100
 """Of one job: machines that are rented by the minute are taken away. A job that dies again and
 again at one place is given up much earlier, see `search.run_job`."""
+
+LEFT_OUT = "no trial is sent to this node any more; the search goes on on the others"
 
 
 def drive(
@@ -59,15 +71,16 @@ def drive(
         "expected": expected.to_json(),
     }
     jobs: dict[str, Job] = {}
-    given = Room(resources, largest_memory_gb)
+    unfit = UnfitNodes(is_elastic())
+    given = Room(resources, lambda: largest_memory_gb(without=unfit.ids))
     line = Line(is_elastic(), conductor.plan.concurrency)
     # Tune's own snapshots are never read: they lie where no full disk of ours can stop the driver.
     with tempfile.TemporaryDirectory(prefix="metasweep-") as scratch, interruptible(conductor):
         tuner = tune.Tuner(
             _actor(trainable, tracking_uri),
             tune_config=tune.TuneConfig(
-                search_alg=_Asking(conductor, jobs, given, line, shared),
-                scheduler=_Telling(conductor, jobs, given, line, Silence(trial_timeout)),
+                search_alg=_Asking(conductor, jobs, given, line, unfit, shared),
+                scheduler=_Telling(conductor, jobs, given, line, unfit, Silence(trial_timeout)),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -131,6 +144,7 @@ class _Asking(_Stateless, Searcher):
         jobs: dict[str, Job],
         given: Room,
         line: Line,
+        unfit: UnfitNodes,
         shared: dict[str, Any],
     ):
         super().__init__()
@@ -138,6 +152,7 @@ class _Asking(_Stateless, Searcher):
         self._jobs = jobs
         self._given = given
         self._line = line
+        self._unfit = unfit
         self._shared = shared
         self._nodes = Nodes()
         self._wanted: dict[str, float] = {}
@@ -153,7 +168,8 @@ class _Asking(_Stateless, Searcher):
         self._jobs[trial_id] = job
         self._line.joins()
         self._wanted = self._given.of(job)
-        return {JOB: job.to_json(), WANTED: self._wanted, SHARED: self._shared}
+        told = {JOB: job.to_json(), WANTED: self._wanted, SHARED: self._shared}
+        return told | {UNFIT_NODES: self._unfit.ids}
 
     def _next_job(self) -> Job | Nothing:
         """Return the conductor's next job; it is held while what it needs is being measured.
@@ -164,7 +180,9 @@ class _Asking(_Stateless, Searcher):
             if not self._given.is_awaited(held):
                 self._held.remove(held)
                 return held
-        free, nodes = self._nodes.room_for(self._wanted) if self._wanted else (0, 0)
+        free, nodes = (0, 0)
+        if self._wanted:
+            free, nodes = self._nodes.room_for(self._wanted, without=self._unfit.ids)
         if not self._line.is_open(held=len(self._held), free=free, nodes=nodes):
             return Nothing.YET
         job = self._conductor.next_job()
@@ -198,6 +216,7 @@ class _Telling(_Stateless, FIFOScheduler):
         jobs: dict[str, Job],
         given: Room,
         line: Line,
+        unfit: UnfitNodes,
         silence: Silence,
     ):
         super().__init__()
@@ -205,6 +224,7 @@ class _Telling(_Stateless, FIFOScheduler):
         self._jobs = jobs
         self._given = given
         self._line = line
+        self._unfit = unfit
         self._silence = silence
         self._standstill = Standstill()
 
@@ -226,7 +246,11 @@ class _Telling(_Stateless, FIFOScheduler):
         roomless = [trial for trial in waiting if trial.temporary_state.ray_actor is None]
         self._line.seen(waiting=len(roomless), running=len(running))
         if self._standstill.begins(waiting=bool(waiting), running=bool(running)):
-            self._conductor.listener.waits(_why_nothing_runs(waiting[0]))
+            self._conductor.listener.remarks(_why_nothing_runs(waiting[0], self._unfit.ids))
+        if self._unfit.ids and waiting and not running:
+            hopeless = self._why_hopeless(waiting[0])
+            if hopeless:
+                self._conductor.block(hopeless)
         for trial_id in self._silence.too_long(running.keys()):
             job, actor = self._jobs[trial_id], running[trial_id].temporary_state.ray_actor
             if actor is not None:
@@ -237,7 +261,7 @@ class _Telling(_Stateless, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Pass on what a running job tells."""
-        stop = self._told(trial.trial_id, result)
+        stop = self._told(trial, result)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
@@ -254,19 +278,41 @@ class _Telling(_Stateless, FIFOScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Pass on a job's last word."""
         if self._jobs[trial.trial_id].name in self._conductor.running and result.get("done"):
-            self._told(trial.trial_id, result)
+            self._told(trial, result)
 
-    def _told(self, trial_id: str, result: dict[str, Any]) -> bool:
-        job, progress = self._jobs[trial_id], Progress.from_json(result[PROGRESS])
-        self._silence.broken(trial_id)
+    def _told(self, trial: Any, result: dict[str, Any]) -> bool:
+        job, progress = self._jobs[trial.trial_id], Progress.from_json(result[PROGRESS])
+        self._silence.broken(trial.trial_id)
+        if progress.phase == "unfit":
+            return self._conductor.told(job, self._left_out(trial, result[NODE], progress))
         self._given.learn(job, progress.summaries)
         return self._conductor.told(job, progress)
 
+    def _left_out(self, trial: Any, node: str, progress: Progress) -> Progress:
+        """Leave a node out from now on; where no other is left, its trial blocks the search."""
+        is_news = self._unfit.found(node, progress.reason)
+        hopeless = self._why_hopeless(trial)
+        if hopeless:
+            return replace(progress, phase="blocked", reason=hopeless)
+        if is_news:
+            self._conductor.listener.remarks(f"{progress.reason}\n{LEFT_OUT}")
+        return progress
 
-def _why_nothing_runs(trial: Any) -> str:
-    asked, have = trial.placement_group_factory.required_resources, ray.cluster_resources()
+    def _why_hopeless(self, trial: Any) -> str:
+        return self._unfit.why_hopeless(nodes_with(_asked(trial)))
+
+
+def _asked(trial: Any) -> Mapping[str, float]:
+    """Return what a Tune trial asks for."""
+    asked: Mapping[str, float] = trial.placement_group_factory.required_resources
+    return asked
+
+
+def _why_nothing_runs(trial: Any, unfit: list[str]) -> str:
+    asked, have = _asked(trial), all_together(without=unfit)
+    fit = "fit " if unfit else ""
     return (
-        f"no node has room for a trial: it asks for {_amounts(asked, asked)}, and all nodes "
+        f"no node has room for a trial: it asks for {_amounts(asked, asked)}, and all {fit}nodes "
         f"together have {_amounts(have, asked)}; it starts once a node has"
     )
 

@@ -10,8 +10,8 @@ from typing import Literal
 from search.config import Config
 
 Kind = Literal["trial", "confirmation", "train"]
-Phase = Literal["train", "rung", "final", "diverged", "out_of_memory", "failed", "blocked"]
-ENDS: tuple[Phase, ...] = ("final", "diverged", "out_of_memory", "failed", "blocked")
+Phase = Literal["train", "rung", "final", "diverged", "out_of_memory", "failed", "unfit", "blocked"]
+ENDS: tuple[Phase, ...] = ("final", "diverged", "out_of_memory", "failed", "unfit", "blocked")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def confirmation_name(number: int, seed: int) -> str:
 class Progress:
     """What a running job tells of itself.
 
-    phase: "blocked" where the machine is to blame and not the job, which can be gone on with.
+    phase: "unfit" where the node cannot run it, and another one may; "blocked" where the machine
+        is to blame and not the job, which can be gone on with.
     value: the problem's metric on meta-validation at a rung or at the end; NaN otherwise.
     history: all values so far, as {"episodes", "value"}: a resumed job tells them again.
     summaries: numbers for `summary/*` ("final", and where known before).

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -81,6 +81,11 @@ def unfit(expected: Expected, node: str, sleep: Callable[[float], None] = time.s
             )
         if expected.data is not None and not Path(expected.data).is_dir():
             lines.append(f"--data: {expected.data}: no such folder there")
+    return placed(lines)
+
+
+def placed(lines: Iterable[str]) -> str:
+    """Return what is wrong here, each line with the node and the process that it is said of."""
     place = f"node {socket.gethostname()} (process {os.getpid()})"
     return "\n".join(f"{place}: {line}" for line in lines)
 

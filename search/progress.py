@@ -110,9 +110,9 @@ class LiveDisplay:
         self._say(self._line(job, state, progress, reason))
         self._print_table()
 
-    def waits(self, reason: str) -> None:
-        """Show why nothing runs."""
-        self._say(Text(f"{self._elapsed():6.0f}s  {reason}"))
+    def remarks(self, text: str) -> None:
+        """Show what concerns no job alone."""
+        self._say(Text(f"{self._elapsed():6.0f}s  {text}"))
 
     def _say(self, line: Text) -> None:
         self._recent = [*self._recent, line][-LINES:]

@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from types import FrameType
 
 import ray
@@ -144,22 +145,47 @@ def own_node() -> str:
     return ray.get_runtime_context().get_node_id()
 
 
-def largest_memory_gb() -> float:
-    """Return the memory of the node that has most."""
-    memory = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
+def largest_memory_gb(without: Collection[str] = ()) -> float:
+    """Return the memory of the node that has most, but for those of these ids."""
+    memory = [has.get("memory", 0.0) for has in _nodes(without).values()]
     return max(memory, default=0.0) / 1e9
+
+
+def all_together(without: Collection[str] = ()) -> Mapping[str, float]:
+    """Return what all nodes have together, but for those of these ids."""
+    total: Counter[str] = Counter()
+    for has in _nodes(without).values():
+        total.update(has)
+    return total
+
+
+def nodes_with(wanted: Mapping[str, float]) -> set[str]:
+    """Return the ids of the nodes that have, free or not, what one trial asks for."""
+    return {node for node, has in _nodes().items() if how_many(wanted, has)}
+
+
+def _nodes(without: Collection[str] = ()) -> dict[str, Mapping[str, float]]:
+    """Return what each node has, free or not, by its id."""
+    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    return {node: has for node, has in nodes.items() if node not in without}
 
 
 class Nodes:
     """What the nodes of the cluster have free, looked up once a second."""
 
     def __init__(self) -> None:
-        self._free: list[Mapping[str, float]] = []
+        self._free: Mapping[str, Mapping[str, float]] = {}
         self._looked = float("-inf")
 
-    def room_for(self, wanted: Mapping[str, float]) -> tuple[int, int]:
-        """Return how many trials that ask for `wanted` fit now, and how many nodes there are."""
+    def room_for(
+        self, wanted: Mapping[str, float], without: Collection[str] = ()
+    ) -> tuple[int, int]:
+        """Return how many trials that ask for `wanted` fit now, and how many nodes there are.
+
+        without: ids of nodes that do not count.
+        """
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:
-            self._free, self._looked = list(available_resources_per_node().values()), now
-        return sum(how_many(wanted, free) for free in self._free), len(self._free)
+            self._free, self._looked = available_resources_per_node(), now
+        free = [has for node, has in self._free.items() if node not in without]
+        return sum(how_many(wanted, has) for has in free), len(free)

@@ -9,12 +9,17 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.util.placement_group import NODE_ID_LABEL_KEY
 
+from episodes import DataError
+from episodes.episode import TaskDistribution
+from search.building import resolve_learner
+from search.config import Config
 from search.distribution import distribution_of
 from search.errors import UserError
 from search.house import check_house
 from search.jobs import Job, Progress
-from search.node import Expected, unfit
+from search.node import Expected, placed, unfit
 from search.publisher import Publisher
 from search.run_job import HUNG, failure, run_job
 from search.tracking import Tracker
@@ -23,6 +28,7 @@ from search.user_code import extend_path
 from search.watchdog import Watchdog
 
 JOB, PROGRESS, WANTED, SHARED = "job", "progress", "wanted", "shared"
+NODE, UNFIT_NODES = "node", "unfit_nodes"
 LAST_WORDS_SECONDS = 5.0
 
 
@@ -35,8 +41,12 @@ class TrialActor(tune.Trainable):
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """Return what Ray must set aside for the job."""
-        return tune.PlacementGroupFactory([config[WANTED]])
+        """Return what Ray must set aside for the job, and on which nodes never."""
+        nodes = config[UNFIT_NODES]
+        if not nodes:
+            return tune.PlacementGroupFactory([config[WANTED]])
+        elsewhere = {NODE_ID_LABEL_KEY: f"!in({','.join(nodes)})"}
+        return tune.PlacementGroupFactory([config[WANTED]], bundle_label_selector=[elsewhere])
 
     def setup(self, config: dict[str, Any], tracking_uri: str = "") -> None:
         """Start the job; `config[SHARED]` is what `search.driver` tells all of them.
@@ -49,7 +59,9 @@ class TrialActor(tune.Trainable):
         self._driver, self._data = shared["driver"], shared["data"]
         self._timeout = shared["timeout"]
         self._publisher = Publisher(Tracker(tracking_uri, None))
-        self._unfit = _unfit(Expected.from_json(shared["expected"]))
+        self._expected = Expected.from_json(shared["expected"])
+        self._node = ray.get_runtime_context().get_node_id()
+        self._unfit = _unfit(self._expected, self._node)
         self._steps = self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -63,7 +75,7 @@ class TrialActor(tune.Trainable):
         """Run until the job tells of itself; a process in which it hangs ends itself."""
         with self._watchdog:
             progress = next(self._steps)
-        return {PROGRESS: progress.to_json(), "done": progress.ended}
+        return {PROGRESS: progress.to_json(), NODE: self._node, "done": progress.ended}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save nothing: the job's folder holds its checkpoints."""
@@ -84,12 +96,12 @@ class TrialActor(tune.Trainable):
 
     def _run(self, job: Job) -> Generator[Progress, None, None]:
         if self._unfit:
-            yield Progress("blocked", 0, reason=self._unfit)
+            yield Progress("unfit", 0, reason=self._unfit)
             return
         try:
-            distribution = distribution_of(job.config.problem, self._data)
+            distribution = self._load(job.config)
         except Exception as error:
-            yield failure(error, self._folder)
+            yield self._not_loaded(error)
             return
         publish = functools.partial(self._publisher.publish, config=job.config)
         folder = TrialFolder(self._folder)
@@ -97,10 +109,23 @@ class TrialActor(tune.Trainable):
             job.config, distribution, folder, publish, by=self._driver, room=job.room
         )
 
+    def _load(self, config: Config) -> TaskDistribution:
+        """Load the data, and what of the learner is a user's own."""
+        distribution = distribution_of(config.problem, self._data)
+        resolve_learner(config)
+        return distribution
 
-def _unfit(expected: Expected) -> str:
+    def _not_loaded(self, error: Exception) -> Progress:
+        """Blame the node for what the driver found in order, unless it is the driver's own."""
+        told = failure(error, self._folder)
+        if self._node == self._expected.node or not isinstance(error, UserError | DataError):
+            return told
+        return Progress("unfit", 0, reason=placed([told.reason]))
+
+
+def _unfit(expected: Expected, node: str) -> str:
     try:
         check_house()
     except UserError as error:
-        return str(error)
-    return unfit(expected, ray.get_runtime_context().get_node_id())
+        return placed([str(error)])
+    return unfit(expected, node)

@@ -7,7 +7,9 @@ import re
 from xdist.scheduler import LoadScopeScheduling
 
 FAULTS = "tests/faults/test_faults.py"
-CLUSTERS = re.compile(r"tests/test_(submit|cluster_run)\.py|.*\[(worker-killed|head-gone)")
+CLUSTERS = re.compile(
+    r"tests/(test_(submit|cluster_run)|search/test_late_nodes)\.py|.*\[(worker-killed|head-gone)"
+)
 
 LONG = (
     "tests/test_submit.py",

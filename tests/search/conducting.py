@@ -53,8 +53,8 @@ class Listener:
     def ended(self, job: Job, state: str, progress: Progress, reason: str) -> None:
         self.events.append((state, job.name))
 
-    def waits(self, reason: str) -> None:
-        self.events.append(("waits", reason))
+    def remarks(self, text: str) -> None:
+        self.events.append(("remarks", text))
 
 
 def sample(trial: Any) -> Config:

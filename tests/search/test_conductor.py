@@ -131,6 +131,29 @@ def test_a_blocked_job_stops_the_search_where_it_can_be_gone_on_with(search: Sea
     assert [search.job(), search.job()] == [blocked, other]
 
 
+def test_a_job_that_a_node_was_unfit_for_is_handed_out_again_as_if_it_never_was(
+    search: Search,
+) -> None:
+    conductor = search.conduct(trials=2, concurrency=1)
+    first = search.job()
+    events = len(search.listener.events)
+    for _ in range(3):
+        assert not conductor.told(first, Progress("unfit", 0, reason="other versions"))
+        assert search.states() == ["RUNNING"]
+        assert search.job() == first
+        assert conductor.next_job() is Nothing.YET
+    assert search.listener.events[events:] == 3 * [("started", first.name)]
+    # None of its retries is spent.
+    assert not conductor.told(first, Progress("out_of_memory", 4, reason="out of memory"))
+    again = search.job()
+    assert again == replace(first, room=2)
+    assert not conductor.told(again, Progress("unfit", 0, reason="other versions"))
+    assert search.job() == again
+    search.finish(again)
+    search.finish(search.job())
+    assert search.states() == ["COMPLETE", "COMPLETE"]
+
+
 def test_a_study_that_stays_away_stops_the_search_where_it_can_be_gone_on_with(
     search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
