@@ -168,6 +168,7 @@ class _Asking(_Stateless, Searcher):
         self._jobs[trial_id] = job
         self._line.joins()
         self._wanted = self._given.of(job)
+        job = replace(job, measured=self._given.measures(job))
         told = {JOB: job.to_json(), WANTED: self._wanted, SHARED: self._shared}
         return told | {UNFIT_NODES: self._unfit.ids}
 

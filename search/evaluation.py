@@ -57,12 +57,14 @@ def evaluate(
     episodes_seen: int,
     seed: int,
     episodes: range | None = None,
+    measuring: bool = False,
 ) -> EpisodeRecords:
     """Adapt to each fixed episode of a split and measure its query set on the way.
 
     split: "rung" and "validation" are drawn from meta-validation, "test" from meta-test.
     seed: of the learner, for the record.
     episodes: other indices than the fixed ones of the problem.
+    measuring: whether to take what else the distribution measures elsewhere than at meta-test, too.
     Returns a row per episode, with the query loss and score before the first inner step, after the
     last, and as a curve over them (NaN at steps in between that were not measured); at meta-test
     also with what else the distribution measures.
@@ -82,12 +84,38 @@ def evaluate(
             losses, scores, adapted = _curves(learner, moved, keys.to(device))
             seconds = (time.perf_counter() - began) / len(chunk)
             measured = {}
-            if split == "test" and isinstance(distribution, Measures):
+            if (measuring or split == "test") and isinstance(distribution, Measures):
                 measured = _measured(learner, distribution, adapted, moved.query)
             parts.append(
                 _rows(split, chunk, losses, scores, measured, seconds, episodes_seen, seed)
             )
     return concatenate(parts)
+
+
+def try_one_chunk(
+    learner: Learner,
+    distribution: TaskDistribution,
+    problem: Problem,
+    formulation: Formulation,
+    device: torch.device,
+) -> None:
+    """Do what any evaluation of a trial does with a chunk, for the memory that it takes alone.
+
+    Nothing is drawn from meta-test for it.
+    """
+    most = max(problem.rung_episodes, problem.ranking_episodes, problem.test_episodes)
+    evaluate(
+        learner,
+        distribution,
+        problem,
+        "rung",
+        formulation,
+        device=device,
+        episodes_seen=0,
+        seed=0,
+        episodes=range(min(formulation.chunk, most)),
+        measuring=True,
+    )
 
 
 def measured_steps(steps: int) -> list[int]:

@@ -21,6 +21,7 @@ class Job:
     number: of the Optuna trial; for a confirmation, of the trial that it confirms.
     folder: absolute path of what it keeps on disk.
     room: how many times the usual memory it is given; episodes run in chunks smaller by as much.
+    measured: whether others of its kind wait to be told what memory it takes.
     """
 
     kind: Kind
@@ -28,6 +29,7 @@ class Job:
     config: Config
     folder: str
     room: int = 1
+    measured: bool = False
 
     @property
     def name(self) -> str:

@@ -38,6 +38,7 @@ class Room:
 
     With `gpu: auto` the first trial of an algorithm on a network has a GPU for itself, and the next
     ones wait until it has told its peak: a share that holds the largest, and a margin, is theirs.
+    It evaluates before it trains, so that they need not wait for its first rung, or its end.
     most_memory_gb: returns that of the largest node, as a cluster is at the moment; what asks for
         more would wait for ever.
     """
@@ -54,6 +55,10 @@ class Room:
         """Whether what a job needs is about to be known, from another one of its kind."""
         return self._measured.get(_kind(job), job.name) != job.name
 
+    def measures(self, job: Job) -> bool:
+        """Whether it is this job from which others are to learn what they need."""
+        return self._measured.get(_kind(job)) == job.name
+
     def of(self, job: Job) -> dict[str, float]:
         """Return what Ray is asked for: CPU, GPU, and memory in bytes where it is counted."""
         if self._resources.gpu == "auto" and _kind(job) not in self._peaks:
@@ -68,11 +73,11 @@ class Room:
         return {name: amount for name, amount in wanted.items() if amount}
 
     def learn(self, job: Job, numbers: Mapping[str, float]) -> None:
-        """Take note of the peak that a job tells, as a part of its device's memory.
+        """Take note of the peak so far that a job tells, as a part of its device's memory.
 
         A job that tells none, such as one that failed, or is lost, lets the next be measured.
         """
-        if self._measured.get(_kind(job)) == job.name:
+        if self.measures(job):
             del self._measured[_kind(job)]
         device = numbers.get("device_memory_mb", math.nan)
         peak = numbers.get("peak_memory_mb", math.nan)

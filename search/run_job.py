@@ -60,6 +60,7 @@ def run_job(
     *,
     by: str,
     room: int = 1,
+    measured: bool = False,
     waiting: Waiting = PATIENT,
 ) -> Iterator[Progress]:
     """Run a configuration in its folder, going on from what is sealed there.
@@ -71,6 +72,7 @@ def run_job(
     process goes on with the job.
     by: the driver that runs it, which restarts it where its process dies.
     room: how many times the usual memory there is; episodes run in chunks smaller by as much.
+    measured: whether the first report is to tell the memory that evaluations take, too.
     """
     sealed_at = clock()
     try:
@@ -83,7 +85,7 @@ def run_job(
         if end is not None:
             yield end
             return
-        for report in meta_train(config, distribution, snapshot, room):
+        for report in meta_train(config, distribution, snapshot, room, measured):
             progress = _progress(report, config, distribution)
             folder.add(report.records)
             if report.phase != "train" or clock() - sealed_at >= SEAL_SECONDS:

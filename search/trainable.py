@@ -106,7 +106,13 @@ class TrialActor(tune.Trainable):
         publish = functools.partial(self._publisher.publish, config=job.config)
         folder = TrialFolder(self._folder)
         yield from run_job(
-            job.config, distribution, folder, publish, by=self._driver, room=job.room
+            job.config,
+            distribution,
+            folder,
+            publish,
+            by=self._driver,
+            room=job.room,
+            measured=job.measured,
         )
 
     def _load(self, config: Config) -> TaskDistribution:

@@ -24,7 +24,7 @@ from search.building import build, evaluation_steps, hyperparameters, identity
 from search.config import Config
 from search.devices import make_current
 from search.episode_stream import EpisodeStream, Trained, training_rows
-from search.evaluation import Learner, evaluate
+from search.evaluation import Learner, evaluate, try_one_chunk
 from search.memory import peak_megabytes, reset_peak
 from search.outer_loop import OuterLoop
 from search.records import EpisodeRecords, Interval, concatenate, interval
@@ -87,6 +87,7 @@ def meta_train(
     distribution: TaskDistribution,
     resume: Snapshot | None = None,
     smaller: int = 1,
+    measured: bool = False,
 ) -> Iterator[Report]:
     """Train, validate at each rung, and at the end rank and test one configuration.
 
@@ -97,8 +98,13 @@ def meta_train(
     are then means over them, episode by episode.
     smaller: how many times less memory a chunk of episodes may take than usual; the gradient of a
         meta-batch stays the same, within rounding.
+    measured: whether a chunk is evaluated first, so that already the first report tells a peak of
+        memory that evaluations are part of; the numbers stay the same.
     """
     run = _Run(config, distribution, resume, smaller)
+    if measured:
+        learner = run.learners()[config.seed]
+        try_one_chunk(learner, distribution, config.problem, run.formulation, run.device)
     yield from run.reports()
 
 
@@ -233,7 +239,7 @@ class _Run:
             if now - last >= seconds_to_report(self.train_seconds) or self.seen == boundary:
                 last = now
                 self._wait_for_gpu()
-                records = self._take_records()
+                records, self.pending = training_rows(self.pending, self.seeds), []
                 bad = ~np.isfinite(records.loss_after)
                 if bad.any():
                     index = int(records.index[bad.argmax()])
@@ -345,11 +351,6 @@ class _Run:
                 for seed, learner in self.learners().items()
             ]
         )
-
-    def _take_records(self) -> EpisodeRecords:
-        rows = training_rows(self.pending, self.seeds)
-        self.pending = []
-        return rows
 
     def _report(
         self,

@@ -71,6 +71,33 @@ def test_auto_lets_others_of_a_kind_wait_until_the_first_was_measured() -> None:
     assert not room.is_awaited(job(number=3))
 
 
+def test_auto_tells_the_trial_that_is_measured_to_evaluate_at_once() -> None:
+    room = Room(Resources(1, "auto"))
+    first, second, other = job(), job(number=1), job("anil", number=2)
+    assert not room.measures(first)
+    for each in (first, other):
+        room.of(each)
+        assert room.measures(each)
+    assert not room.measures(second)
+    room.learn(first, PEAK)
+    assert not room.measures(first)
+    room.of(second)
+    assert not room.measures(second)
+    fixed = Room(Resources(1, 0.5))
+    fixed.of(first)
+    assert not fixed.measures(first)
+
+
+def test_auto_learns_from_every_report_of_a_trial() -> None:
+    """Those that wait start with the first; the later ones are given what it has grown to."""
+    room = Room(Resources(1, "auto"))
+    room.of(job())
+    room.learn(job(), PEAK)
+    assert room.of(job(number=1))["GPU"] == 0.15
+    room.learn(job(), PEAK | {"peak_memory_mb": 18_000.0})
+    assert room.of(job(number=2))["GPU"] == 0.3
+
+
 def test_auto_measures_the_next_where_the_first_told_nothing() -> None:
     room = Room(Resources(1, "auto"))
     room.of(job())

@@ -396,8 +396,18 @@ def test_more_room_means_smaller_chunks_and_the_same_result(tmp_path: Path) -> N
     assert again == smaller
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_job_that_is_measured_evaluates_at_once(tmp_path: Path, measured: bool) -> None:
+    source = NoisyPrototypes()
+    drawn: list[Split] = []
+    sample = source.sample
+    source.sample = lambda split, *which: drawn.append(split) or sample(split, *which)  # type: ignore
+    assert next(start(tmp_path, source, measured=measured)).phase == "train"
+    assert ("validation" in drawn) == measured
+
+
 def test_a_job_travels_as_text() -> None:
-    job = Job("confirmation", 7, CONFIG, "/somewhere", room=2)
+    job = Job("confirmation", 7, CONFIG, "/somewhere", room=2, measured=True)
     assert Job.from_json(job.to_json()) == job
     assert job.name == "confirm-007-seed-1"
     progress = Progress("train", 3)

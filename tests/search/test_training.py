@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from algorithms.engine import Formulation
-from episodes.episode import Episodes, Kind, Split
+from episodes.episode import Episodes, Examples, Kind, Split
 from search import training
 from search.devices import make_current
 from search.records import EpisodeRecords
@@ -24,6 +24,30 @@ from tests.search.small_runs import (
     distribution,
     small_config,
 )
+
+
+class Recalled(NoisyPrototypes):
+    """Notes what is drawn and measured, and takes memory to measure."""
+
+    measures = ("recall",)
+
+    def __init__(self) -> None:
+        self.drawn: list[Split] = []
+        self.measured = 0
+
+    def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
+        self.drawn.append(split)
+        return super().sample(split, seed, indices)
+
+    def measure(
+        self, predict: Callable[[torch.Tensor], torch.Tensor], query: Examples
+    ) -> dict[str, torch.Tensor]:
+        self.measured += 1
+        held = torch.ones(int(LARGE_MB * 1e6 / 4))
+        return {"recall": predict(query.inputs).mean((1, 2)) * held[0]}
+
+
+LARGE_MB = 400.0
 
 
 @pytest.fixture
@@ -52,9 +76,7 @@ def assert_same_run(found: Sequence[Report], expected: Sequence[Report]) -> None
         for part, other in zip(ours.records, theirs.records, strict=True):
             for field in fields(EpisodeRecords):
                 if field.name != "seconds":
-                    np.testing.assert_array_equal(
-                        getattr(part, field.name), getattr(other, field.name)
-                    )
+                    np.testing.assert_equal(getattr(part, field.name), getattr(other, field.name))
 
 
 def assert_same_snapshot(found: Snapshot, expected: Snapshot) -> None:
@@ -251,3 +273,36 @@ def test_an_old_trial_reports_as_seldom_as_it_may(monkeypatch: pytest.MonkeyPatc
     between = np.diff(trained)
     assert between[0] < between[-2]
     assert list(between[:-1]) == sorted(between[:-1])
+
+
+def test_a_trial_that_is_measured_evaluates_before_it_tells_its_peak(
+    every_batch_reports: None,
+) -> None:
+    """An evaluation may take more memory than training, and come hours later."""
+    config = small_config("pretrain", "classification", rungs=())
+    peaks, runs = {}, {}
+    for measured in (True, False):
+        source = Recalled()
+        reports = meta_train(config, source, measured=measured)
+        first = next(reports)
+        assert first.phase == "train"
+        assert source.measured == int(measured)
+        assert ("validation" in source.drawn) == measured
+        assert "test" not in source.drawn
+        peaks[measured] = first.peak_memory_mb
+        runs[measured] = [first, *reports]
+    assert peaks[True] - peaks[False] > 0.7 * LARGE_MB
+    assert_same_run(runs[True], runs[False])
+    assert runs[False][-1].peak_memory_mb - peaks[False] > 0.7 * LARGE_MB
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_measuring_goes_on_from_a_snapshot_with_the_same_numbers(
+    every_batch_reports: None, seeds: int
+) -> None:
+    config = small_config(seeds=seeds)
+    source = distribution("regression")
+    whole = list(meta_train(config, source))
+    half = next(i for i, report in enumerate(whole) if report.phase == "rung")
+    rest = list(meta_train(config, source, whole[half].snapshot, measured=True))
+    assert_same_run(rest, whole[half + 1 :])

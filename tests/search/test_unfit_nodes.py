@@ -1,15 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from episodes import DataError
 from search import ray_cluster
-from search.errors import UserError
 from search.line import PATIENCE
-from search.node import Expected
-from search.trainable import UNFIT_NODES, WANTED, TrialActor
 from search.unfit_nodes import UnfitNodes
 from tests.search.conducting import Clock
 
@@ -63,38 +57,6 @@ def test_a_fit_node_that_came_and_went_is_waited_for(clock: Clock) -> None:
     assert nodes.why_hopeless({"a", "b"}) == ""
     clock.now += PATIENCE
     assert nodes.why_hopeless({"a", "b"}) == "node a: too old\nnode b: too old"
-
-
-def test_ray_is_asked_to_place_trials_elsewhere() -> None:
-    asked = [
-        TrialActor.default_resource_request({WANTED: {"CPU": 1}, UNFIT_NODES: nodes})
-        for nodes in ([], ["a"], ["a", "b"], ["a", "b"])
-    ]
-    selectors = [request._bound.arguments.get("bundle_label_selector") for request in asked]
-    assert selectors[0] is None
-    assert selectors[1] == [{"ray.io/node-id": "!in(a)"}]
-    assert selectors[2] == [{"ray.io/node-id": "!in(a,b)"}]
-    # Tune lends a process to another trial where both ask for the same.
-    assert asked[2] == asked[3]
-    assert len({*asked}) == 3
-
-
-@pytest.mark.parametrize("error", [UserError("there is no module waves"), DataError("no data")])
-def test_what_cannot_be_loaded_is_another_nodes_fault_but_not_the_drivers_own(
-    error: Exception, tmp_path: Path
-) -> None:
-    actor = object.__new__(TrialActor)
-    actor._expected = Expected("drivers", "", "", None, {}, [])
-    actor._folder = tmp_path
-    actor._node = "drivers"
-    assert actor._not_loaded(error).phase == "failed"
-    actor._node = "another"
-    told = actor._not_loaded(error)
-    assert told.phase == "unfit"
-    assert told.reason.startswith("node ")
-    assert told.reason.endswith(f": {error}")
-    assert actor._not_loaded(KeyError("a mistake of ours")).phase == "failed"
-    assert actor._not_loaded(MemoryError()).phase == "out_of_memory"
 
 
 def test_unfit_nodes_have_no_room(monkeypatch: pytest.MonkeyPatch) -> None:

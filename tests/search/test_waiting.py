@@ -114,6 +114,7 @@ def test_the_first_trial_is_measured_before_others_ask_for_a_share_of_a_gpu(tmp_
     folder = tmp_path / "told"
     with made_up(num_cpus=2 * MANY, num_gpus=MANY // 2):
         run(search, Resources(1, "auto"), folder, reports=20)
-    asked = [json.loads(file.read_text())["GPU"] for file in folder.glob("*.wanted")]
-    assert sorted(asked) == (MANY - 1) * [0.5] + [1.0]
+    wanted = [json.loads(file.read_text()) for file in folder.glob("*.wanted")]
+    asked = sorted((each["GPU"], each["measured"]) for each in wanted)
+    assert asked == (MANY - 1) * [(0.5, False)] + [(1.0, True)]
     assert search.states() == MANY * ["COMPLETE"]

@@ -61,4 +61,5 @@ class WaitingActor(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         job = json.loads(config[JOB])
         self._name, self._left = f"{job['kind']}-{job['number']}", self._reports
-        (self._folder / f"{self._name}.wanted").write_text(json.dumps(config[WANTED]))
+        told = config[WANTED] | {"measured": job["measured"]}
+        (self._folder / f"{self._name}.wanted").write_text(json.dumps(told))
