@@ -17,17 +17,24 @@ def create(path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not the lock of those who write: this one may be held for longer than their turns last.
-    with FileLock(f"{path}.new.lock"):
-        if path.exists():
-            return
-        # Imported here: who records into a server needs no SQLAlchemy and no Alembic.
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    lock = path.with_name(f"{path.name}.new.lock")
+    with FileLock(lock):
+        _create(path)
+        # Who waits for it, or comes later, finds that there is a store, and makes none.
+        lock.unlink(missing_ok=True)
 
-        aside = path.with_name(f"{path.name}.new")
-        for left in (aside, aside.with_name(f"{aside.name}-journal")):
-            left.unlink(missing_ok=True)
-        SqlAlchemyStore(f"sqlite:///{aside}", "mlruns").engine.dispose()
-        # Somebody else's tool may have made one meanwhile.
-        if not path.exists():
-            aside.replace(path)
-        aside.unlink(missing_ok=True)
+
+def _create(path: Path) -> None:
+    if path.exists():
+        return
+    # Imported here: who records into a server needs no SQLAlchemy and no Alembic.
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    aside = path.with_name(f"{path.name}.new")
+    for left in (aside, aside.with_name(f"{aside.name}-journal")):
+        left.unlink(missing_ok=True)
+    SqlAlchemyStore(f"sqlite:///{aside}", "mlruns").engine.dispose()
+    # Somebody else's tool may have made one meanwhile.
+    if not path.exists():
+        aside.replace(path)
+    aside.unlink(missing_ok=True)

@@ -61,6 +61,7 @@ def test_two_at_once_make_one(tmp_path: Path) -> None:
     connection = sqlite3.connect(file)
     assert connection.execute("SELECT count(*) FROM experiments").fetchone() == (1,)
     connection.close()
+    assert [path.name for path in file.parent.iterdir()] == ["mlflow.db"]
 
 
 def test_opening_one_that_is_there_writes_nothing_beside_it(tmp_path: Path) -> None:
