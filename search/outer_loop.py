@@ -8,12 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from networks.network import Params
 
 SCHEDULES = ("constant", "linear", "cosine")
 PREFIX = "optimizer/"
-MOMENTUM = 0.9
+MOMENTUM, BUFFER = 0.9, "momentum_buffer"
+BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
 def schedule(kind: str, progress: float) -> float:
@@ -49,6 +52,9 @@ class OuterLoop:
     others).
     replicas: how many have a leading axis of `meta` to themselves; None where there is none. Every
         step is elementwise, so that each replica moves as it would alone.
+
+    It steps by the functions behind torch's optimizers: the first optimizer that is made of a
+    class imports torch's compiler, which takes each process of a trial a second.
     """
 
     def __init__(self, meta: Params, hyper: Mapping[str, Any], replicas: int | None = None):
@@ -57,37 +63,79 @@ class OuterLoop:
         self._rate = float(hyper["outer_lr"])
         self._schedule = str(hyper["outer_schedule"])
         self._clip_norm = float(hyper["clip_norm"])
-        values = list(meta.values())
-        decay = float(hyper.get("weight_decay", 0.0))
-        name = str(hyper["outer_optimizer"])
-        self._optimizer: torch.optim.Optimizer
-        if name in ("sgd", "momentum"):
-            momentum = MOMENTUM if name == "momentum" else 0.0
-            self._optimizer = torch.optim.SGD(
-                values, lr=self._rate, momentum=momentum, weight_decay=decay
-            )
-        else:
-            adam = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-            self._optimizer = adam(values, lr=self._rate, weight_decay=decay, fused=True)
+        self._decay = float(hyper.get("weight_decay", 0.0))
+        self._name = str(hyper["outer_optimizer"])
+        self._slots: dict[str, Params] = {}
 
+    @torch.no_grad()
     def step(self, gradients: Params, progress: float) -> None:
         """Take one step against `gradients`."""
         if self._clip_norm > 0:
             gradients = clipped(gradients, self._clip_norm, self._replicas)
-        for name, value in self.meta.items():
-            value.grad = gradients[name]
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * schedule(self._schedule, progress)
-        self._optimizer.step()
+        values = list(self.meta.values())
+        ordered = [gradients[name] for name in self.meta]
+        rate = self._rate * schedule(self._schedule, progress)
+        if self._name in ("sgd", "momentum"):
+            self._step_sgd(values, ordered, rate)
+        else:
+            self._step_adam(values, ordered, rate)
+
+    def _step_adam(self, values: list[Tensor], gradients: list[Tensor], rate: float) -> None:
+        if not self._slots:
+            # Fused Adam counts its steps where the parameters are.
+            steps = [torch.zeros((), dtype=torch.float32, device=value.device) for value in values]
+            self._keep("step", steps)
+            for slot in ("exp_avg", "exp_avg_sq"):
+                self._keep(slot, [torch.zeros_like(value) for value in values])
+        adam(
+            values,
+            gradients,
+            self._slot("exp_avg"),
+            self._slot("exp_avg_sq"),
+            [],
+            self._slot("step"),
+            fused=True,
+            decoupled_weight_decay=self._name == "adamw",
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=rate,
+            weight_decay=self._decay,
+            eps=EPSILON,
+            maximize=False,
+        )
+
+    def _step_sgd(self, values: list[Tensor], gradients: list[Tensor], rate: float) -> None:
+        has_momentum = self._name == "momentum"
+        buffers: list[Tensor | None] = [None] * len(values)
+        if has_momentum and self._slots:
+            buffers = [*self._slot(BUFFER)]
+        sgd(
+            values,
+            gradients,
+            buffers,  # The first step fills it in.
+            weight_decay=self._decay,
+            momentum=MOMENTUM if has_momentum else 0.0,
+            lr=rate,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+        if has_momentum:
+            self._keep(BUFFER, [buffer for buffer in buffers if buffer is not None])
+
+    def _slot(self, slot: str) -> list[Tensor]:
+        return [self._slots[slot][name] for name in self.meta]
+
+    def _keep(self, slot: str, tensors: list[Tensor]) -> None:
+        self._slots[slot] = dict(zip(self.meta, tensors, strict=True))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return copies of the optimizer's state, named "optimizer/<slot>/<parameter>"."""
-        state = self._optimizer.state
         return {
-            f"{PREFIX}{slot}/{name}": torch.as_tensor(content).detach().clone()
-            for name, value in self.meta.items()
-            for slot, content in state[value].items()
-            if content is not None
+            f"{PREFIX}{slot}/{name}": content.detach().clone()
+            for slot, named in self._slots.items()
+            for name, content in named.items()
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -95,6 +143,5 @@ class OuterLoop:
         for key, content in tensors.items():
             if key.startswith(PREFIX):
                 slot, _, name = key.removeprefix(PREFIX).partition("/")
-                value = self.meta[name]
-                # Fused Adam counts its steps where the parameters are.
-                self._optimizer.state[value][slot] = content.to(value.device, copy=True)
+                device = self.meta[name].device
+                self._slots.setdefault(slot, {})[name] = content.to(device, copy=True)

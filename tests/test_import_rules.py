@@ -86,6 +86,17 @@ def test_importing_search_loads_nothing_heavy() -> None:
     assert loaded_after("import search", ("torch", "ray", "optuna", "mlflow", "pandas")) == []
 
 
+def test_training_does_not_load_the_compiler_of_torch() -> None:
+    code = """
+from episodes import load
+from search.training import meta_train
+from tests.search.small_runs import small_config
+for _ in meta_train(small_config("maml", "regression"), load("sinusoid", shots=5, query_shots=5)):
+    pass
+"""
+    assert loaded_after(code, ("torch._dynamo", "torch._inductor", "sympy")) == []
+
+
 def test_every_package_is_installed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     folders = {Path(source).parent.as_posix().replace("/", ".") for source in SOURCES}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -42,19 +43,36 @@ def test_sgd_takes_a_scheduled_step_in_place() -> None:
         torch.testing.assert_close(meta[name], start - 0.05 * gradient[name])
 
 
-def test_adam_is_that_of_torch() -> None:
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_is_that_of_torch_to_the_last_bit(optimizer: str, decay: float) -> None:
     meta = parameters()
-    outer = OuterLoop(meta, hyper(outer_optimizer="adam", outer_schedule="cosine"))
+    changes = {"outer_optimizer": optimizer, "weight_decay": decay, "outer_schedule": "cosine"}
+    outer = OuterLoop(meta, hyper(**changes))
     theirs = parameters()
-    optimizer = torch.optim.Adam(theirs.values(), lr=0.1)
+    make = {
+        "adam": functools.partial(torch.optim.Adam, fused=True),
+        "adamw": functools.partial(torch.optim.AdamW, fused=True),
+        "sgd": torch.optim.SGD,
+        "momentum": functools.partial(torch.optim.SGD, momentum=0.9),
+    }[optimizer]
+    by_torch: torch.optim.Optimizer = make(theirs.values(), lr=0.1, weight_decay=decay)
     for step in range(4):
         outer.step(gradients(step), progress=step / 4)
-        optimizer.param_groups[0]["lr"] = 0.1 * schedule("cosine", step / 4)
+        by_torch.param_groups[0]["lr"] = 0.1 * schedule("cosine", step / 4)
         for name, value in theirs.items():
             value.grad = gradients(step)[name]
-        optimizer.step()
-    for name, value in meta.items():
-        torch.testing.assert_close(value, theirs[name])
+        by_torch.step()
+    for name, value in theirs.items():
+        assert torch.equal(meta[name], value)
+    saved = {
+        f"optimizer/{slot}/{name}": content
+        for name, value in theirs.items()
+        for slot, content in by_torch.state[value].items()
+    }
+    ours = outer.tensors()
+    assert ours.keys() == saved.keys()
+    assert all(torch.equal(ours[key], content) for key, content in saved.items())
 
 
 def test_clipping_bounds_the_norm_of_the_whole_gradient() -> None:
