@@ -167,7 +167,8 @@ def test_databases_with_passwords_leave_none_behind(tmp_path: Path, ray_folder: 
             with pytest.raises(UserError, match="cannot open the Optuna database") as error:
                 StudyDatabase("study", url, "minimize")
             place.said.append(Done(2, str(error.value)))
-        assert [canary for canary in CANARIES if canary in command_lines(place, tracking)] == []
+        lines = command_lines(place, tracking)
+        assert [canary for canary in CANARIES if canary in lines] == []
         written = tmp_path / "rows"
         written.write_text("\n".join([*rows(study), *rows(tracking)]))
     assert "metasweep.search" in written.read_text()
