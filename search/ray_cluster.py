@@ -34,6 +34,7 @@ SETTINGS = {
     "TUNE_WARN_THRESHOLD_S": "10",
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # `search.line` says how many; unset, it is one.
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_prestart_worker_first_driver": "0",  # One a processor, of which no trial is given any.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # What Ray will do anyway, without its warning.
 }
 

@@ -59,9 +59,13 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class History:
-    """What happened to the search; `second` is a driver that was started beside the first."""
+    """What happened to the search; `second` is a driver that was started beside the first.
+
+    at_work: names of the first driver's processes while a trial ran.
+    """
 
     folder: Path
+    at_work: set[str]
     second: Done
     first_pid: int
     interruptions: dict[str, Interrupted]
@@ -123,13 +127,14 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
         wait_until(holder.exists, 60, "a driver that holds the search")
         second = run("resume", "slow", folder=folder)
         wait_until(slow_trial_sealed(folder, 1), 100, "the first rung of the slow trial")
+        at_work = set(session_members(driver).values())
         interruptions["ctrl_c"] = interrupted(ctrl_c, driver, folder)
     for shards, interrupt in ((2, terminate), (3, kill)):
         with started("resume", "slow", folder=folder) as later:
             wait_until(slow_trial_sealed(folder, shards), 100, "the next rung of the slow trial")
             interruptions[interrupt.__name__] = interrupted(interrupt, later, folder)
     last = run("resume", "slow", folder=folder)
-    return History(folder, second, driver.pid, interruptions, last)
+    return History(folder, at_work, second, driver.pid, interruptions, last)
 
 
 pytestmark = pytest.mark.timeout(600)
@@ -145,6 +150,11 @@ def test_second_driver_is_refused_and_told_who_works(history: History) -> None:
     assert history.second.code == 2
     message = f"error slow: is being driven already, by process {history.first_pid} on "
     assert message in history.second.output
+
+
+def test_ray_keeps_no_process_that_no_trial_is_given(history: History) -> None:
+    assert "ray::TrialActor" in {name[:15] for name in history.at_work}
+    assert "ray::IDLE" not in history.at_work
 
 
 @pytest.mark.parametrize("name", ["ctrl_c", "terminate"])
