@@ -143,13 +143,18 @@ def session_members(leader: subprocess.Popen[str]) -> dict[int, str]:
     return members
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll a condition. Raises TimeoutError that says what did not happen."""
+def wait_until(
+    condition: Callable[[], bool], seconds: float, what: str, every: float = 0.1
+) -> None:
+    """Poll a condition. Raises TimeoutError that says what did not happen.
+
+    every: seconds between two looks; more of them where a look takes the processor for long.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 def free_port() -> int:

@@ -6,6 +6,7 @@ Whatever these functions start is ended with their `with` block, by its own proc
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pwd
 import secrets
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from search import tracking_sqlite
 from tests.cli import clean_environment, free_port, page, session_members, wait_until
 from tests.http_proxy import LOOPBACK
 
@@ -171,6 +173,23 @@ def postgres(folder: Path, password: str | None = None, host: str = LOOPBACK) ->
 def _service_user() -> str:
     known = {user.pw_name for user in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"
+
+
+def empty_store(path: Path) -> Path:
+    """Make an MLflow database with nothing in it at `path`, which is returned.
+
+    MLflow takes a second of processor time for its migrations: made once, it is copied.
+    """
+    path.write_bytes(_empty_store())
+    return path
+
+
+@functools.cache
+def _empty_store() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="mlflow-") as folder:
+        path = Path(folder) / "empty.db"
+        tracking_sqlite.create(path)
+        return path.read_bytes()
 
 
 class MlflowServer:

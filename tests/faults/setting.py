@@ -13,6 +13,7 @@ import yaml
 
 from tests.cli import PYTHON_M, SECONDS, Done, run, started, wait_until
 from tests.faults.audit import Left
+from tests.servers import empty_store
 
 EPISODES = 5000
 NAME = "faulty"
@@ -62,8 +63,10 @@ class Setting:
     study_url: str | None = None
 
     def write(self, content: Mapping[str, object]) -> None:
-        """Write the specification that `search` starts."""
+        """Write the specification that `search` starts, beside an MLflow store for it."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.tracking_uri is None:
+            empty_store(self.folder / "mlflow.db")
         (self.folder / "search.yaml").write_text(yaml.safe_dump(dict(content)))
 
     @property

@@ -11,7 +11,7 @@ from tests.faults.audit import Audit, audit
 from tests.faults.order import out_of_order
 from tests.faults.setting import NAME, Setting, spec
 from tests.http_proxy import LOOPBACK, Proxy, proxy
-from tests.servers import Postgres, mlflow_server, postgres
+from tests.servers import Postgres, empty_store, mlflow_server, postgres
 
 TRIALS = 4
 LONG = 6_000
@@ -23,7 +23,7 @@ def store(setting: Setting) -> Iterator[Proxy]:
     """Run an MLflow server on SQLite, and a proxy in front of it that the search is told of."""
     folder = setting.folder / "server"
     folder.mkdir(parents=True)
-    backend = f"sqlite:///{folder / 'backend.db'}"
+    backend = f"sqlite:///{empty_store(folder / 'backend.db')}"
     with mlflow_server(folder, backend, folder / "artifacts") as server, proxy(server.url) as front:
         setting.environment["MLFLOW_TRACKING_URI"] = front.url
         setting.tracking_uri = server.url
@@ -60,7 +60,7 @@ def mlflow_in_trouble(setting: Setting) -> Audit:
             for trouble in troubles:
                 trouble()
                 _wait_for_more(setting)
-            wait_until(lambda: _complete(setting) >= 1, 120, "a trial that ends without the store")
+            _wait_complete(setting, 1)
             front.pass_on()
             output, _ = driver.communicate(timeout=240)
         return _audited(setting, driver.returncode, output)
@@ -77,7 +77,7 @@ def _away(setting: Setting, fail: Callable[[Proxy], None], seconds: float = 0.0)
             setting.wait_sealed(0, 1)
             fail(front)
             failing_since = time.monotonic()
-            wait_until(lambda: _complete(setting) >= 2, 120, "trials that end without the store")
+            _wait_complete(setting, 2)
             time.sleep(max(0.0, seconds + failing_since - time.monotonic()))
             front.pass_on()
             output, _ = driver.communicate(timeout=240)
@@ -170,8 +170,14 @@ def _sealed(setting: Setting) -> int:
     return len(list((setting.left.folder / "trials").glob("*/episodes/*.parquet")))
 
 
-def _complete(setting: Setting) -> int:
-    return sum(trial.state.name == "COMPLETE" for trial in setting.left.trials())
+def _wait_complete(setting: Setting, trials: int) -> None:
+    """Wait until so many trials are COMPLETE, of which the study is asked: 50 ms of a processor."""
+
+    def are_complete() -> bool:
+        states = [trial.state.name for trial in setting.left.trials()]
+        return states.count("COMPLETE") >= trials
+
+    wait_until(are_complete, 120, f"{trials} trials that end without the store", every=0.5)
 
 
 def _audit_order(found: Audit, setting: Setting) -> None:
