@@ -1,4 +1,4 @@
-"""Two thousand trials that end in every way, under drivers that are killed."""
+"""Hundreds of trials that end in every way, and thousands, under drivers that are killed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from search.jobs import Job, Progress
 from search.study import REASON
 from tests.search.conducting import FIRST_RUNG, FULL, Search, final, rung, training
 
-TRIALS, CONCURRENT, BEST = 2000, 64, 3
-KILLS = (300, 301, TRIALS)
-"""A driver is killed when so many trials have ended."""
+CONCURRENT, BEST = 64, 3
 
 ENDS = {"final": 0.82, "diverged": 0.06, "failed": 0.06, "lost": 0.03, "out_of_memory": 0.03}
 STATES = {"final": "COMPLETE", "diverged": "PRUNED", "failed": "FAIL", "lost": "FAIL"}
@@ -119,9 +117,9 @@ class Cluster:
         return stop or progress.ended
 
 
-def drive(search: Search) -> None:
+def drive(search: Search, trials: int) -> None:
     """Put a new driver in charge."""
-    plan = {"trials": TRIALS, "best": BEST, "seeds": 2, "concurrency": CONCURRENT}
+    plan = {"trials": trials, "best": BEST, "seeds": 2, "concurrency": CONCURRENT}
     search.conduct(**plan, seconds=1e9)
     # Nobody cuts the power in this test, and waiting for the disk is most of what it would do.
     engine = search.study._storage._database._storage.engine
@@ -129,33 +127,36 @@ def drive(search: Search) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_every_one_of_two_thousand_trials_is_accounted_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [800, pytest.param(2000, marks=pytest.mark.faults)])
+def test_every_trial_is_accounted_for(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A driver is killed when so many trials have ended.
+    kills = (number // 7, number // 7 + 1, number)
     monkeypatch.setattr(study, "SEEN_NEWEST", 50)  # Better suggestions take longer.
     search = Search(tmp_path)
     search.study.enqueue({"inner_lr": 0.125})
-    drive(search)
+    drive(search, number)
     cluster = Cluster(search, seed=0)
     ended = 0
     while True:
         for job in cluster.run():
             ended += job.kind == "trial"
-            if cluster.kills < len(KILLS) and ended == KILLS[cluster.kills]:
+            if cluster.kills < len(kills) and ended == kills[cluster.kills]:
                 cluster.kill()
-                drive(search)
+                drive(search, number)
                 break
         else:
             break
 
-    assert cluster.kills == len(KILLS)
+    assert cluster.kills == len(kills)
     stored = optuna.load_study(study_name="test", storage=search.url).trials
-    assert [trial.number for trial in stored] == list(range(TRIALS))
+    assert [trial.number for trial in stored] == list(range(number))
     trials = {f"trial-{trial.number:03d}": trial for trial in stored}
     ends = {name: end for name, end in cluster.expected.items() if name in trials}
     assert {name: trial.state.name for name, trial in trials.items()} == ends
     counts = Counter(ends.values())
-    assert all(counts[state] > TRIALS // 50 for state in ("COMPLETE", "PRUNED", "FAIL"))
+    assert all(counts[state] > number // 50 for state in ("COMPLETE", "PRUNED", "FAIL"))
 
     for name, trial in trials.items():
         fate = cluster.fates[name]
@@ -168,7 +169,7 @@ def test_every_one_of_two_thousand_trials_is_accounted_for(
         if fate.end == "diverged" and "diverged" in trial.user_attrs.get(REASON, ""):
             assert math.isnan(trial.intermediate_values[16])
     assert stored[0].params == {"inner_lr": 0.125}
-    assert len({trial.params["inner_lr"] for trial in stored}) == TRIALS
+    assert len({trial.params["inner_lr"] for trial in stored}) == number
 
     confirmed = [name for name in cluster.expected if name not in trials]
     assert len(confirmed) == 2 * BEST
@@ -179,5 +180,5 @@ def test_every_one_of_two_thousand_trials_is_accounted_for(
     # Handed out more than once: only what a driver's end interrupted, or lack of memory.
     again = sum(count - 1 for count in cluster.handed_out.values())
     short = sum(job.room > 1 for job, _ in search.recorder.started.values())
-    assert again <= cluster.kills * CONCURRENT + TRIALS * 3 * ENDS["out_of_memory"] + short
+    assert again <= cluster.kills * CONCURRENT + number * 3 * ENDS["out_of_memory"] + short
     assert search.recorder.finished.keys() == cluster.expected.keys()
