@@ -203,8 +203,9 @@ have no inner loop that is differentiated.
 
 Combinations that make no sense are never drawn: several rates are always learned; `difference` and
 `implicit` differentiate no query loss through the loop, so nothing but the weights is learned; a
-zeroed head has to adapt; a context vector has no preconditioner; `per_step` needs batch
-normalization.
+zeroed head has to adapt; a context vector has no preconditioner; `layerwise` maps need a network
+without grouped convolutions, which leaves `t-net` and `mt-net` some models of torchvision;
+`per_step` needs batch normalization.
 
 ## What each costs
 

@@ -116,7 +116,7 @@ def complete_config(path: Path, content: Mapping[str, Any]) -> Config:
         right = task.kind_of(options)
         raise UserError(f"{path}: problem.kind: {kind!r}: {task.name} is {right}")
     settings = _complete(path, "settings", config.settings, network, kind, {})
-    hyper = _complete(path, "hyper", config.hyper, algorithm, kind, settings)
+    hyper = _complete(path, "hyper", config.hyper, algorithm, kind, network.seen(settings))
     values = config.to_dict()
     values["problem"]["options"] = options
     return Config.from_dict({**values, "hyper": hyper, "settings": settings})
@@ -136,7 +136,7 @@ def _complete(
     given: Mapping[str, Any],
     space: Space,
     kind: Kind,
-    settings: Mapping[str, Any],
+    seen: Mapping[str, Value],
 ) -> dict[str, Any]:
     """Return a value for all that matters: the given ones, if legal, else the published ones."""
     if kind not in space.defaults:
@@ -152,14 +152,13 @@ def _complete(
             raise UserError(f"{path}: {section}.{name}: {error}") from None
         assert isinstance(parameter, Fixed)
         values[name] = parameter.value
-    around = {"kind": kind, **{f"network/{name}": value for name, value in settings.items()}}
 
     def answer(name: str, parameter: Parameter) -> Value:
         own = bare(name)
         # Where what is given calls for a variant, the published value may not be one of its.
         return values[own] if own in values else parameter.closest(defaults[own])
 
-    complete = space.walk(around, answer)
+    complete = space.walk({"kind": kind, **seen}, answer)
     for name in values:
         if name not in complete:
             raise UserError(f"{path}: {section}.{name}: has no effect beside the rest; remove it")

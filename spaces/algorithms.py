@@ -160,6 +160,7 @@ T_NET = Space(
         "regression": published(0.01, 1, 5, 4),
         "segmentation": published(0.5, 3, 10, 4),
     },
+    ungrouped=True,
 )
 """Lee and Choi 2018, arXiv:1801.05558, and their code, which tries 0.01, 0.04 and 0.1 on sinusoids
 and judges after up to ten steps."""

@@ -99,6 +99,14 @@ def _not_preconditioned(values: Values) -> bool:
     return not _preconditioned(values)
 
 
+def _mixed(values: Values) -> bool:
+    return _preconditioned(values) and not values.get("grouped", False)
+
+
+def _mixed_by_none(values: Values) -> bool:
+    return _preconditioned(values) and not _mixed(values)
+
+
 def _several_steps(values: Values) -> bool:
     return _through_query(values) and int(values["inner_steps"]) > 1
 
@@ -146,7 +154,8 @@ _PARAMETERS: dict[str, tuple[Parameter, Condition | None]] = {
     "rate_learned": (Choice((False, True)), _one_rate),
     "rate_learned@several": (Fixed(True), _several_rates),
     "rate_learned@fixed": (Fixed(False), _otherwise),
-    "preconditioner": (Choice(("none", "layerwise", "kronecker")), _preconditioned),
+    "preconditioner": (Choice(("none", "layerwise", "kronecker")), _mixed),
+    "preconditioner@grouped": (Choice(("none", "kronecker")), _mixed_by_none),
     "preconditioner@none": (Fixed("none"), _not_preconditioned),
     "inner_optimizer": (Choice(("sgd", "momentum", "rmsprop", "adam")), None),
     "query_loss": (Choice(("last", "multi_step")), _several_steps),

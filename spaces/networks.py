@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spaces.parameter import Choice, Int, Value
 from spaces.space import Space
+from spaces.torchvision_models import GROUPED_MODELS
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "silu", "gelu")
 
@@ -113,6 +114,7 @@ TORCHVISION = Space(
         )
     },
     {"classification": _TORCHVISION_DEFAULTS, "regression": _TORCHVISION_DEFAULTS},
+    grouped={"model": GROUPED_MODELS},
 )
 """He et al. 2016, arXiv:1512.03385, table 1; the smaller ones of what fits images of side 28."""
 

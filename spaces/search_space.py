@@ -9,12 +9,12 @@ from functools import cached_property
 
 from spaces.algorithms import ALGORITHM_SPACES
 from spaces.errors import SpaceError, nearest
+from spaces.mixing import mixing_problems
 from spaces.networks import NETWORK_SPACES
 from spaces.parameter import Choice, Fixed, Parameter, Trial, Value, values_of
-from spaces.space import Kind, Space, bare, checked
+from spaces.space import EVERY_OWNER, UNGROUPED, Kind, Space, bare, checked
 
 SPACES: Mapping[str, Space] = ChainMap(ALGORITHM_SPACES, NETWORK_SPACES)
-EVERY_OWNER = "*"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class SearchSpace:
         owners = (*self.algorithms, *self.networks)
         problems = [problem for name in owners if (problem := self._unfit(name))]
         problems += [problem for key in self.overrides if (problem := self._problem(key))]
+        if not problems:
+            problems += mixing_problems(self.algorithms, self.networks, self.overrides, SPACES)
         if problems:
             raise SpaceError("\n".join(problems))
 
@@ -61,7 +63,8 @@ class SearchSpace:
         return {
             f"{owner}/{name}": self._parameter(owner, name)
             for owner in (*self.algorithms, *self.networks)
-            for name in SPACES[owner].parameters
+            for known in SPACES[owner].parameters
+            for name in self._variants(owner, known)
         }
 
     def suggest(self, trial: Trial) -> Learner:
@@ -72,8 +75,8 @@ class SearchSpace:
         def ask(name: str, parameter: Parameter) -> Value:
             return parameter.suggest(trial, name)
 
-        settings = self._walk(network, ask)
-        hyper = self._walk(algorithm, ask, settings)
+        settings = self._walk_network(algorithm, network, ask)
+        hyper = self._walk(algorithm, ask, SPACES[network].seen(settings))
         return Learner(algorithm, hyper, network, settings)
 
     def defaults(self, algorithm: str, network: str) -> dict[str, Value]:
@@ -118,16 +121,28 @@ class SearchSpace:
         self,
         owner: str,
         ask: Callable[[str, Parameter], Value],
-        settings: Mapping[str, Value] | None = None,
+        seen: Mapping[str, Value],
+        variants: Mapping[str, str] | None = None,
     ) -> dict[str, Value]:
-        given: dict[str, Value] = {"kind": self.kind}
-        given |= {f"network/{name}": value for name, value in (settings or {}).items()}
-
         def ask_by_full_name(name: str, parameter: Parameter) -> Value:
-            full = f"{owner}/{name}"
+            full = f"{owner}/{(variants or {}).get(name, name)}"
             return ask(full, self.parameters[full])
 
-        return SPACES[owner].walk(given, ask_by_full_name)
+        return SPACES[owner].walk({"kind": self.kind, **seen}, ask_by_full_name)
+
+    def _walk_network(
+        self, algorithm: str, network: str, ask: Callable[[str, Parameter], Value]
+    ) -> dict[str, Value]:
+        grouped = SPACES[network].grouped if SPACES[algorithm].ungrouped else ()
+        return self._walk(network, ask, {}, {name: f"{name}{UNGROUPED}" for name in grouped})
+
+    def _variants(self, owner: str, name: str) -> list[str]:
+        """Return the names under which trials are asked for a parameter."""
+        if name not in SPACES[owner].grouped:
+            return [name]
+        # Optuna wants the same options whenever it is asked for a name.
+        needs = {SPACES[algorithm].ungrouped for algorithm in self.algorithms}
+        return [f"{name}{UNGROUPED}" if need else name for need in sorted(needs)]
 
     def _nearest(
         self, algorithm: str, network: str, changes: Mapping[str, Value]
@@ -144,9 +159,9 @@ class SearchSpace:
             return ask
 
         structure = SPACES[network].defaults[self.kind]
-        settings = self._walk(network, asking(network, structure))
+        settings = self._walk_network(algorithm, network, asking(network, structure))
         values = {**SPACES[algorithm].defaults[self.kind], **changes}
-        self._walk(algorithm, asking(algorithm, values), settings)
+        self._walk(algorithm, asking(algorithm, values), SPACES[network].seen(settings))
         return met
 
     def _enqueued(
@@ -177,6 +192,10 @@ class SearchSpace:
         for key in (f"{owner}/{name}", f"{EVERY_OWNER}/{name}"):
             if key in self.overrides and name != bare(name):
                 return checked(name, self.overrides[key])
+        if name.endswith(UNGROUPED) and bare(name) in space.grouped:
+            own = self._parameter(owner, bare(name))
+            kept = tuple(v for v in values_of(own) if v not in space.grouped[bare(name)])
+            return Choice(kept) if isinstance(own, Choice) else Fixed(kept[0])
         for key in (f"{owner}/{bare(name)}", f"{EVERY_OWNER}/{bare(name)}"):
             if key in self.overrides:
                 override = checked(name, self.overrides[key])
@@ -201,6 +220,7 @@ class SearchSpace:
         owners = list(SPACES) if owner == EVERY_OWNER else [owner]
         known = {bare(known) for each in owners for known in SPACES[each].parameters}
         full = {known for each in owners for known in SPACES[each].parameters}
+        full |= {f"{known}{UNGROUPED}" for each in owners for known in SPACES[each].grouped}
         if name not in known | full:
             return f"{key}: unknown parameter {name}: {nearest(name, known)}"
         try:

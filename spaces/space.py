@@ -13,9 +13,11 @@ from spaces.torchvision_models import TORCHVISION_MODELS
 Values = Mapping[str, Value]
 Condition = Callable[[Values], bool]
 """Whether a parameter matters, given what was chosen before it: values by bare name, "kind", and
-the settings of the network as "network/<setting>"."""
+what `Space.seen` tells of the network."""
 
+EVERY_OWNER = "*"
 VARIANT = "@"
+UNGROUPED = f"{VARIANT}ungrouped"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Space:
     points: more configurations that are worth trying first, as changes of the defaults.
     structure: parameters whose variants leave out what would not fit. An override of one is cut
         down to what each variant allows; one of any other parameter replaces every variant.
+    grouped: of a network: by setting, which is a choice or fixed, the values that make layers
+        whose outputs each see only some of the inputs (`networks.Network.grouped`).
+    ungrouped: of an algorithm: whether it needs a network without such layers.
     """
 
     parameters: Mapping[str, Parameter]
@@ -36,6 +41,16 @@ class Space:
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     points: Mapping[str, Mapping[Kind, Values]] = field(default_factory=dict)
     structure: frozenset[str] = frozenset()
+    grouped: Mapping[str, frozenset[Value]] = field(default_factory=dict)
+    ungrouped: bool = False
+
+    def seen(self, settings: Values) -> dict[str, Value]:
+        """Return what an algorithm's conditions see of this network with these settings.
+
+        The settings are called "network/<setting>"; "grouped" says whether it has such layers.
+        """
+        grouped = any(settings.get(name) in values for name, values in self.grouped.items())
+        return {f"network/{name}": value for name, value in settings.items()} | {"grouped": grouped}
 
     def walk(self, given: Values, ask: Callable[[str, Parameter], Value]) -> dict[str, Value]:
         """Return a value for every parameter that matters, by bare name, as `ask` answers.

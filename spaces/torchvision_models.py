@@ -48,3 +48,12 @@ TORCHVISION_MODELS: tuple[str, ...] = (
 )
 """Left out: squeezenet, which does not end in a linear layer; swin, vit and maxvit, whose attention
 has no version with an episode axis."""
+
+_GROUPED_FAMILIES = (
+    *("convnext", "efficientnet", "mnasnet", "mobilenet"),
+    *("regnet", "resnext", "shufflenet"),
+)
+GROUPED_MODELS = frozenset(
+    name for name in TORCHVISION_MODELS if name.startswith(_GROUPED_FAMILIES)
+)
+"""Those with convolutions whose outputs each see only some of the inputs."""

@@ -26,6 +26,7 @@ PLACES: list[tuple[Kind, str]] = [
     ("classification", "mlp"),
     ("classification", "conv4"),
     ("classification", "vit"),
+    ("classification", "torchvision"),
     ("regression", "mlp"),
 ]
 SAMPLES, BUILT = 2000, 30
@@ -84,12 +85,14 @@ def test_exactly_one_variant_of_each_parameter_applies(kind: Kind, network: str)
         given: dict[str, Value] = {"kind": kind}
         if network == "conv4":
             given["network/normalization"] = rng.choice(("batch", "layer", "group", "none"))
+        if network == "torchvision":
+            given["grouped"] = rng.choice((False, True))
         COMPOSED.walk(given, ask)
         assert len(met) == len(set(met))
         assert {bare(name) for name in COMPOSED.parameters} - set(met) <= sometimes
 
 
-@places
+@pytest.mark.parametrize(("kind", "network"), [place for place in PLACES if place[1] in STRUCTURES])
 def test_samples_build_and_have_finite_meta_gradients(kind: Kind, network: str) -> None:
     torch.manual_seed(0)
     source = distribution(kind)
@@ -150,12 +153,15 @@ def every_walk(given: dict[str, Value]) -> Iterator[dict[str, Value]]:
         yield COMPOSED.walk(given, ask)
 
 
-@pytest.mark.parametrize("normalization", ["batch", "layer", None])
+@pytest.mark.parametrize(
+    ("normalization", "grouped"),
+    [("batch", False), ("layer", False), (None, False), ("batch", True)],
+)
 @pytest.mark.parametrize("kind", ["classification", "regression"])
 def test_every_combination_without_a_conflict_can_be_drawn(
-    kind: Kind, normalization: str | None
+    kind: Kind, normalization: str | None, grouped: bool
 ) -> None:
-    given: dict[str, Value] = {"kind": kind}
+    given: dict[str, Value] = {"kind": kind, "grouped": grouped}
     if normalization is not None:
         given["network/normalization"] = normalization
     drawn = {recipe_of(values) for values in every_walk(given)}
@@ -168,6 +174,7 @@ def test_every_combination_without_a_conflict_can_be_drawn(
         fits_kind = kind == "classification" or recipe.head != "prototypes"
         # Scales, shifts and statistics of each step are of use to batch normalization.
         fits_network = normalization == "batch" or recipe.inner_normalization == "network"
+        fits_network &= not (grouped and recipe.preconditioner == "layerwise")
         if fits_kind and fits_network and not conflicts(recipe):
             sensible.add(recipe)
     assert len(sensible) > 1000
