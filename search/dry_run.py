@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Iterator
 
 import optuna
 import yaml
@@ -24,8 +25,8 @@ def show(spec: Spec, data: str | None, console: Console) -> None:
     """
     say = functools.partial(console.print, highlight=False, soft_wrap=True, markup=False)
     say(yaml.safe_dump(spec.resolved(), sort_keys=False))
-    for name, (published, used) in spec.search_space().adjusted_defaults().items():
-        say(f"# {name}: starts at {used}; its published {published} is excluded")
+    for line in _moved(spec):
+        say(f"# {line}")
     missing = [
         file
         for file in data_report(data)
@@ -47,3 +48,22 @@ def show(spec: Spec, data: str | None, console: Console) -> None:
         shown = {key: config[key] for key in ("algorithm", "hyper", "network", "settings")}
         say(f"# sample {number}\n{yaml.safe_dump(shown, sort_keys=False)}")
     say(f"# problem {problem.name}, hash {problem.hash}; nothing was run")
+
+
+def _moved(spec: Spec) -> Iterator[str]:
+    """Yield a line for all that is published and cannot be tried first as it is."""
+    space = spec.search_space()
+    for name, (published, used) in space.adjusted_defaults().items():
+        yield f"{name}: starts at {used}; its published {published} is excluded"
+    if not spec.recipes:
+        return
+    for algorithm in spec.algorithms:
+        for network in spec.networks:
+            pair = f"{algorithm} on {network}"
+            for point, moves in space.adjusted_points(algorithm, network).items():
+                for name, (published, used) in moves.items():
+                    own = name.rpartition("/")[2]
+                    yield f"{pair}: {point}: {own} is {used}; its published {published} is excluded"
+            for point, parts in space.excluded_points(algorithm, network).items():
+                why = " and ".join(f"{name} cannot be {part}" for name, part in parts.items())
+                yield f"{pair}: {point} is left out of the first trials: {why} here"

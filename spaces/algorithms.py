@@ -9,7 +9,7 @@ U-Net that starts from nothing, and were found on `camvid-subset`: fewer and lar
 from __future__ import annotations
 
 from episodes.kinds import KINDS
-from spaces.composed import COMPOSED
+from spaces.composed import composed_space
 from spaces.outer import INNER, OUTER_ADAM, OUTER_ADAM_DEFAULTS, published
 from spaces.parameter import Choice, Fixed, Float, Int, Value
 from spaces.space import Space
@@ -305,5 +305,6 @@ ALGORITHM_SPACES: dict[str, Space] = {
     "matching": MATCHING,
     "pretrain": PRETRAIN,
     "scratch": SCRATCH,
-    "composed": COMPOSED,
 }
+COMPOSED = composed_space(ALGORITHM_SPACES)
+ALGORITHM_SPACES["composed"] = COMPOSED

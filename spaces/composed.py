@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from spaces.outer import OUTER_ADAM_DEFAULTS
 from spaces.parameter import Choice, Fixed, Float, Int, Parameter, Value
-from spaces.space import Condition, Kind, Space, Values
+from spaces.space import Condition, Space, Values
 
 PARTS = (
     "meta_gradient",
@@ -127,6 +127,14 @@ def _not_batch_normalized(values: Values) -> bool:
     return not _batch_normalized(values)
 
 
+def _prototypes(values: Values) -> bool:
+    return values["head"] == "prototypes"
+
+
+def _not_prototypes(values: Values) -> bool:
+    return not _prototypes(values)
+
+
 def _proximal(values: Values) -> bool:
     return bool(values["proximal"])
 
@@ -147,8 +155,12 @@ _PARAMETERS: dict[str, tuple[Parameter, Condition | None]] = {
     "adapts": (Choice(("all", "head", "body", "context", "subspace")), _through_query),
     "adapts@all": (Fixed("all"), _otherwise),
     "inner_lr": (Float(1e-3, 1.0, log=True), None),
-    "inner_steps": (Int(1, 8), None),
-    "inner_steps_evaluation": (Int(1, 16, log=True), None),
+    "inner_steps": (Int(1, 8), _not_implicit),
+    # Its memory does not grow with its steps.
+    "inner_steps@implicit": (Int(1, 16, log=True), _implicit),
+    "inner_steps_evaluation": (Int(1, 16, log=True), _not_difference),
+    # Its published recipes are judged after up to 50.
+    "inner_steps_evaluation@difference": (Int(1, 50, log=True), _difference),
     "rate": (Choice(("one", "layer", "parameter", "layer_step")), _through_query),
     "rate@one": (Fixed("one"), _otherwise),
     "rate_learned": (Choice((False, True)), _one_rate),
@@ -177,12 +189,15 @@ _PARAMETERS: dict[str, tuple[Parameter, Condition | None]] = {
     "first_order_share": (Float(0.1, 0.9), _annealed),
     "outer_lr": (Float(1e-4, 1e-2, log=True), _not_difference),
     "outer_lr@difference": (Float(0.05, 1.0, log=True), _difference),
+    # SGD with momentum, which no recipe has, takes steps ten times as long: other rates than these.
     "outer_optimizer": (Choice(("adam", "adamw")), _not_difference),
     "outer_optimizer@difference": (Fixed("sgd"), _difference),
     "outer_schedule": (Choice(("constant", "linear", "cosine")), None),
     "weight_decay": (Choice((0.0, 1e-4, 1e-2)), _not_difference),
     "weight_decay@none": (Fixed(0.0), _difference),
-    "meta_batch_size": (Int(4, 64, log=True), None),
+    "meta_batch_size": (Int(4, 64, log=True), _not_prototypes),
+    # Published with one episode to a batch.
+    "meta_batch_size@prototypes": (Int(1, 64, log=True), _prototypes),
     "clip_norm": (Choice((0.0, 1.0, 10.0)), None),
 }
 
@@ -209,95 +224,50 @@ _ASIDE: dict[str, Value] = {
 """MAML, and what other parts would need."""
 
 
-def _maml(
-    inner_lr: float, steps_evaluation: int, meta_batch_size: int, steps: int = 1
-) -> dict[str, Value]:
-    return {
-        **_ASIDE,
-        "inner_lr": inner_lr,
-        "inner_steps": steps,
-        "inner_steps_evaluation": steps_evaluation,
-        "meta_batch_size": meta_batch_size,
-    }
-
-
-def _point(
-    classification: Mapping[str, Value] | None = None,
-    regression: Mapping[str, Value] | None = None,
-    segmentation: Mapping[str, Value] | None = None,
-    **parts: Value,
-) -> dict[Kind, Values]:
-    """Return a named recipe: its parts, and its own published values for each kind of problem."""
-    return {
-        "classification": {**parts, **(classification or {})},
-        "regression": {**parts, **(regression or {})},
-        "segmentation": {**parts, **(segmentation or {})},
-    }
-
-
-_POINTS: dict[str, Mapping[Kind, Values]] = {
-    "fomaml": _point(meta_gradient="first_order"),
-    "anil": _point(adapts="head"),
-    "boil": _point({"inner_lr": 0.5, "meta_batch_size": 4}, adapts="body"),
-    "meta-sgd": _point(
-        {"inner_lr": 0.05}, None, {"inner_lr": 0.5}, rate="parameter", rate_learned=True
-    ),
-    "reptile": _point(
-        {"inner_lr": 0.05, "inner_steps_evaluation": 16, "outer_lr": 1.0},
-        {"inner_lr": 0.02, "inner_steps_evaluation": 16, "outer_lr": 0.5},
-        {"inner_lr": 0.5, "inner_steps_evaluation": 10, "outer_lr": 1.0},
-        meta_gradient="difference",
-        inner_steps=5,
-        meta_batch_size=5,
-        outer_optimizer="sgd",
-        outer_schedule="linear",
-    ),
-    "mamlpp": _point(
-        {"inner_lr": 0.1, "meta_batch_size": 8},
-        meta_gradient="annealed",
-        rate="layer_step",
-        rate_learned=True,
-        query_loss="multi_step",
-        inner_normalization="per_step",
-        inner_steps=5,
-        inner_steps_evaluation=5,
-        outer_schedule="cosine",
-    ),
-    "imaml": _point(
-        {"inner_lr": 0.1},
-        {"inner_lr": 0.02},
-        meta_gradient="implicit",
-        proximal=True,
-        inner_steps=8,
-        inner_steps_evaluation=16,
-    ),
-    "cavia": _point(
-        {"context_size": 100, "inner_steps": 2, "inner_steps_evaluation": 2},
-        {"context_size": 5, "inner_steps_evaluation": 1},
-        {"context_size": 100},
-        adapts="context",
-        inner_lr=1.0,
-    ),
-    "t-net": _point(preconditioner="layerwise"),
-    "mt-net": _point(adapts="subspace", preconditioner="layerwise"),
-    "meta-curvature": _point(preconditioner="kronecker"),
-    "proto-maml": {"classification": {"head": "prototypes", "inner_lr": 0.01, "inner_steps": 5}},
-}
-
-COMPOSED = Space(
-    {name: parameter for name, (parameter, _) in _PARAMETERS.items()},
-    {
-        "classification": _maml(0.4, 3, 32),
-        "regression": _maml(0.01, 5, 25),
-        "segmentation": _maml(0.5, 10, 4, steps=3),
-        "translation": {**_maml(0.03, 5, 4), "meta_gradient": "first_order", "outer_lr": 3e-3},
+_RECIPES: dict[str, dict[str, Value]] = {
+    "fomaml": {"meta_gradient": "first_order"},
+    "anil": {"adapts": "head"},
+    "boil": {"adapts": "body"},
+    "meta-sgd": {"rate": "parameter", "rate_learned": True},
+    "reptile": {"meta_gradient": "difference"},
+    "mamlpp": {
+        "meta_gradient": "annealed",
+        "rate": "layer_step",
+        "rate_learned": True,
+        "query_loss": "multi_step",
+        "inner_normalization": "per_step",
     },
-    {name: condition for name, (_, condition) in _PARAMETERS.items() if condition is not None},
-    _POINTS,
-    frozenset(PARTS),
-)
-"""The defaults are MAML's, of first order for translation; the points are the named recipes, moved
-into these ranges."""
+    "imaml": {"meta_gradient": "implicit", "proximal": True},
+    "cavia": {"adapts": "context"},
+    "t-net": {"preconditioner": "layerwise"},
+    "mt-net": {"adapts": "subspace", "preconditioner": "layerwise"},
+    "meta-curvature": {"preconditioner": "kronecker"},
+    "proto-maml": {"head": "prototypes"},
+}
+"""The parts of the named recipes, where they are not MAML's."""
+
+
+def composed_space(named: Mapping[str, Space]) -> Space:
+    """Return the space, whose points are the named recipes with their own published values.
+
+    named: the spaces of MAML and of the recipes by name, for their defaults. The defaults are
+        MAML's, for translation those without second derivatives.
+    """
+    maml = {name: _ASIDE[name] for name in PARTS}
+    defaults = {kind: {**_ASIDE, **values} for kind, values in named["maml"].defaults.items()}
+    defaults["translation"] |= {**named["fomaml"].defaults["translation"], **_RECIPES["fomaml"]}
+    return Space(
+        {name: parameter for name, (parameter, _) in _PARAMETERS.items()},
+        defaults,
+        {name: condition for name, (_, condition) in _PARAMETERS.items() if condition is not None},
+        {
+            name: {
+                kind: {**maml, **parts, **values} for kind, values in named[name].defaults.items()
+            }
+            for name, parts in _RECIPES.items()
+        },
+        frozenset(PARTS),
+    )
 
 
 _WORDS: dict[str, str] = {

@@ -12,7 +12,7 @@ from spaces.errors import SpaceError, nearest
 from spaces.mixing import mixing_problems
 from spaces.networks import NETWORK_SPACES
 from spaces.parameter import Choice, Fixed, Parameter, Trial, Value, values_of
-from spaces.space import EVERY_OWNER, UNGROUPED, Kind, Space, bare, checked
+from spaces.space import EVERY_OWNER, UNGROUPED, VARIANT, Kind, Space, bare, checked
 
 SPACES: Mapping[str, Space] = ChainMap(ALGORITHM_SPACES, NETWORK_SPACES)
 
@@ -97,25 +97,71 @@ class SearchSpace:
     def points(self, algorithm: str, network: str) -> dict[str, dict[str, Value]]:
         """Return the further points of a pair that are worth trying first, by name.
 
-        One that an override changes in a word or a truth value, so that it were another recipe, is
-        left out; numbers are moved into the range.
+        Those of `excluded_points` are left out; other values are moved into what is allowed.
         """
-        space = SPACES[algorithm]
+        excluded = self.excluded_points(algorithm, network)
         return {
-            name: self._enqueued(algorithm, network, values[self.kind])
-            for name, values in space.points.items()
-            if self.kind in values and self._is_reached(algorithm, network, values[self.kind])
+            name: self._enqueued(algorithm, network, values)
+            for name, values in self._wanted(algorithm).items()
+            if name not in excluded
         }
+
+    def excluded_points(self, algorithm: str, network: str) -> dict[str, dict[str, Value]]:
+        """Return the further points that would be another recipe here, and what of them cannot be.
+
+        That is so where a part of the structure, or any word or truth value of a space without
+        structure, is excluded by an override, by the network or by the kind of problem.
+        """
+        structure = SPACES[algorithm].structure
+        excluded: dict[str, dict[str, Value]] = {}
+        for point, values in self._wanted(algorithm).items():
+            reached = self._reached(algorithm, network, values)
+            for name, value in values.items():
+                is_part = name in structure if structure else isinstance(value, str | bool)
+                if is_part and reached.get(name, (None, None))[1] != value:
+                    excluded.setdefault(point, {})[name] = value
+        return excluded
+
+    def adjusted_points(
+        self, algorithm: str, network: str
+    ) -> dict[str, dict[str, tuple[Value, Value]]]:
+        """Return, for each of `points` that is moved, (published, used) by full name."""
+        excluded = self.excluded_points(algorithm, network)
+        adjusted = {
+            point: {
+                f"{algorithm}/{name}": (wanted, value)
+                for name, (wanted, value) in self._reached(algorithm, network, values).items()
+                if wanted != value
+            }
+            for point, values in self._wanted(algorithm).items()
+            if point not in excluded
+        }
+        return {point: moves for point, moves in adjusted.items() if moves}
 
     def adjusted_defaults(self) -> dict[str, tuple[Value, Value]]:
         """Return (published, used) for each default that an override excludes."""
-        adjusted: dict[str, tuple[Value, Value]] = {}
-        for owner in (*self.algorithms, *self.networks):
-            for name, published in SPACES[owner].defaults[self.kind].items():
-                parameter = self.parameters.get(f"{owner}/{name}")
-                if parameter is not None and not parameter.contains(published):
-                    adjusted[f"{owner}/{name}"] = (published, parameter.closest(published))
-        return adjusted
+        return {
+            name.partition(VARIANT)[0]: (published, used)
+            for algorithm in self.algorithms
+            for network in self.networks
+            for name, (_, published, used) in self._nearest(algorithm, network, {}).items()
+            if published != used
+        }
+
+    def _wanted(self, algorithm: str) -> dict[str, Mapping[str, Value]]:
+        """Return the further points for this kind of problem, as changes of the defaults."""
+        points = SPACES[algorithm].points.items()
+        return {name: values[self.kind] for name, values in points if self.kind in values}
+
+    def _reached(
+        self, algorithm: str, network: str, changes: Mapping[str, Value]
+    ) -> dict[str, tuple[Value, Value]]:
+        """Return (wanted, nearest allowed) of what matters of an algorithm at a point."""
+        return {
+            bare(name.removeprefix(f"{algorithm}/")): (wanted, value)
+            for name, (_, wanted, value) in self._nearest(algorithm, network, changes).items()
+            if name.startswith(f"{algorithm}/")
+        }
 
     def _walk(
         self,
@@ -176,16 +222,6 @@ class SearchSpace:
             if not isinstance(parameter, Fixed):
                 chosen[name] = value
         return chosen
-
-    def _is_reached(self, algorithm: str, network: str, changes: Mapping[str, Value]) -> bool:
-        met = self._nearest(algorithm, network, changes)
-        reached = {
-            bare(name.rpartition("/")[2]): value
-            for name, (_, _, value) in met.items()
-            if name.startswith(f"{algorithm}/")
-        }
-        words = {k: v for k, v in changes.items() if isinstance(v, str | bool)}
-        return all(reached.get(name) == value for name, value in words.items())
 
     def _parameter(self, owner: str, name: str) -> Parameter:
         space = SPACES[owner]

@@ -30,7 +30,8 @@ class Space:
     conditions: parameters that are drawn only where their condition holds.
     points: more configurations that are worth trying first, as changes of the defaults.
     structure: parameters whose variants leave out what would not fit. An override of one is cut
-        down to what each variant allows; one of any other parameter replaces every variant.
+        down to what each variant allows; one of any other parameter replaces every variant, but for
+        those that are overridden by their own names ("outer_lr@difference").
     grouped: of a network: by setting, which is a choice or fixed, the values that make layers
         whose outputs each see only some of the inputs (`networks.Network.grouped`).
     ungrouped: of an algorithm: whether it needs a network without such layers.

@@ -31,8 +31,7 @@ from search.run_params import to_params
 from search.training import meta_train
 from search.trial_folder import TrialFolder
 from search.try_out import check_outputs
-from spaces.algorithms import ALGORITHM_SPACES
-from spaces.composed import COMPOSED
+from spaces.algorithms import ALGORITHM_SPACES, COMPOSED
 from spaces.search_space import SearchSpace
 from tests.episodes.masks import labelled
 from tests.search.conftest import MakeRecords

@@ -15,7 +15,8 @@ from algorithms.parts.noise import keys_of
 from algorithms.recipe import CHOICES, MAML, Recipe, conflicts
 from search.building import build, hyperparameters
 from search.study import REFERENCE, Halving, SearchStudy
-from spaces.composed import COMPOSED, PARTS
+from spaces.algorithms import COMPOSED
+from spaces.composed import PARTS
 from spaces.parameter import Fixed, Int, Parameter, Value, values_of
 from spaces.search_space import Learner, SearchSpace
 from spaces.space import Kind, bare
