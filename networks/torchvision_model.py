@@ -50,11 +50,7 @@ def torchvision_model(
     the model does not fit the images.
     """
     channels = input_shape[0]
-    module = _instantiate(model, outputs, "meta")
-    graph = _trace(model, module)
-    steps = list(graph.nodes)
-    _check_nodes(model, module, steps)
-    last = _last_layer(model, module, steps)
+    module, steps, last = _traced(model, outputs)
     first = _first_layer(model, module, steps)
     if channels != CHANNELS and first is None:
         raise NetworkError(
@@ -98,6 +94,28 @@ def torchvision_model(
     network = Network("torchvision", init, features, head, names, batch_normalized, grouped)
     _try(network, model, input_shape, _parameters(module, steps), first)
     return network
+
+
+def why_not(model: str) -> str | None:
+    """Return which layer of a model has no functional version here; None where all have one.
+
+    None, too, where torchvision has no such classification model.
+    """
+    if model not in _known():
+        return None
+    try:
+        _traced(model, 2)
+    except NetworkError as error:
+        return str(error).removeprefix(f"model: {model}: ")
+    return None
+
+
+def _traced(model: str, outputs: int) -> tuple[nn.Module, list[fx.Node], fx.Node]:
+    """Return the model without data, the nodes of its graph in order, and that of its head."""
+    module = _instantiate(model, outputs, "meta")
+    steps = list(_trace(model, module).nodes)
+    _check_nodes(model, module, steps)
+    return module, steps, _last_layer(model, module, steps)
 
 
 @dataclass(frozen=True)
@@ -151,11 +169,18 @@ class _Tracer(fx.Tracer):
         return type(m).__name__ in LAYERS or super().is_leaf_module(m, module_qualified_name)
 
 
+def _known() -> list[str]:
+    from torchvision import models
+
+    known: list[str] = models.list_models(module=models)
+    return known
+
+
 def _instantiate(model: str, outputs: int, device: str) -> nn.Module:
     """Make the model with weights drawn from torch's global generator ("meta": without any)."""
     from torchvision import models
 
-    known = models.list_models(module=models)
+    known = _known()
     if model not in known:
         close = difflib.get_close_matches(model, known, n=3) or known
         raise NetworkError(

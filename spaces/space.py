@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from episodes.kinds import Kind as Kind
 from spaces.errors import SpaceError
 from spaces.parameter import Choice, Fixed, Float, Int, Parameter, Text, Value, values_of
-from spaces.torchvision_models import TORCHVISION_MODELS
+from spaces.torchvision_models import SUCH_AS, TORCHVISION_MODELS
 
 Values = Mapping[str, Value]
 Condition = Callable[[Values], bool]
@@ -132,7 +133,7 @@ def checked(name: str, parameter: Parameter) -> Parameter:
         return parameter
     for value in values_of(parameter):
         if not legal.contains(value):
-            raise SpaceError(f"{value}: must be {_description(legal)}")
+            raise SpaceError(f"{value}: {_refusal(bare(name), value, legal)}")
     return _as_reals(parameter) if isinstance(legal, Float) else parameter
 
 
@@ -146,11 +147,24 @@ def _as_reals(parameter: Parameter) -> Parameter:
     return parameter
 
 
-def _description(legal: Parameter) -> str:
+def _refusal(name: str, value: Value, legal: Parameter) -> str:
+    if name == "model" and isinstance(value, str):
+        # Torch is imported where something is wrong, and no earlier.
+        from networks.torchvision_model import why_not
+
+        reason = why_not(value)
+        if reason is not None:
+            return f"{reason}, such as {SUCH_AS}"
+    return f"must be {_description(legal, value)}"
+
+
+def _description(legal: Parameter, value: Value) -> str:
     if isinstance(legal, Int):
         return f"a whole number from {legal.low} to {legal.high}"
     if isinstance(legal, Float):
         return f"a number from {legal.low:g} to {legal.high:g}"
     if isinstance(legal, Text):
         return "text that is not empty"
-    return "one of " + ", ".join(str(value) for value in values_of(legal))
+    options = [str(option) for option in values_of(legal)]
+    close = difflib.get_close_matches(str(value).lower(), options, n=3)
+    return "one of " + ", ".join([*close, *(each for each in options if each not in close)])

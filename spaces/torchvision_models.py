@@ -57,3 +57,5 @@ GROUPED_MODELS = frozenset(
     name for name in TORCHVISION_MODELS if name.startswith(_GROUPED_FAMILIES)
 )
 """Those with convolutions whose outputs each see only some of the inputs."""
+SUCH_AS = "resnet18"
+"""One that fits every task, for messages."""

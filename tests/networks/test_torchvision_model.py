@@ -7,6 +7,7 @@ import torch
 from torchvision import models
 
 from networks import Network, NetworkError, build
+from networks.torchvision_model import why_not
 from spaces.networks import NETWORK_SPACES
 from spaces.parameter import values_of
 from spaces.space import LEGAL
@@ -80,8 +81,13 @@ def test_every_model_of_the_space_fits_the_images_of_the_tasks(side: int) -> Non
         assert network(str(model), 1 if side == 28 else 3, side).name == "torchvision"
 
 
-def test_legal_models_are_known_to_torchvision() -> None:
-    assert set(values_of(LEGAL["model"])) <= set(models.list_models(module=models))
+def test_legal_models_are_those_of_torchvision_that_can_be_used() -> None:
+    known = set(models.list_models(module=models))
+    legal = set(values_of(LEGAL["model"]))
+    assert legal <= known
+    assert known - legal == {model for model in known - legal if why_not(model) is not None}
+    assert why_not(MODEL) is None
+    assert why_not("resnet19") is None
 
 
 @pytest.mark.parametrize(

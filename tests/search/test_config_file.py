@@ -164,6 +164,30 @@ def test_what_is_wrong_or_without_effect_is_named(
 
 
 @pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            "vit_b_16",
+            "vit_b_16: its layer encoder.layers.encoder_layer_0.self_attention "
+            "(MultiheadAttention) has no version with an episode axis; choose another model",
+        ),
+        ("resnet19", "resnet19: must be one of resnet18, "),
+    ],
+)
+def test_a_model_of_torchvision_that_cannot_be_used_is_told_by_its_layer(
+    tmp_path: Path, model: str, message: str
+) -> None:
+    found = refused(
+        tmp_path,
+        algorithm="maml",
+        network="torchvision",
+        problem=IMAGES,
+        settings={"model": model},
+    )
+    assert found.startswith(f"settings.model: {message}")
+
+
+@pytest.mark.parametrize(
     ("hyper", "message"),
     [
         ({"meta_gradient": "difference", "adapts": "head"}, "adapts: 'head': is not learned by"),

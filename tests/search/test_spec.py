@@ -322,6 +322,36 @@ def test_a_wrong_value_is_named_with_what_would_be_right(
     assert str(error.value) == message
 
 
+ATTENTION = (
+    "vit_b_16: its layer encoder.layers.encoder_layer_0.self_attention (MultiheadAttention) has no "
+    "version with an episode axis; choose another model, such as resnet18"
+)
+OF_TORCHVISION: list[tuple[Any, str]] = [
+    ("vit_b_16", ATTENTION),
+    (["resnet18", "vit_b_16"], ATTENTION),
+    ("squeezenet1_0", "squeezenet1_0: its last layer (classifier.3) is not linear, so that it has"),
+    ("resnet19", "resnet19: must be one of resnet18, resnet152, resnet101, alexnet, convnext_base"),
+    ("ResNet18", "ResNet18: must be one of resnet18, "),
+    ("nothing-like-it", "nothing-like-it: must be one of alexnet, convnext_base"),
+]
+
+
+@pytest.mark.parametrize(("model", "message"), OF_TORCHVISION)
+def test_a_model_of_torchvision_that_cannot_be_used_is_told_by_its_layer(
+    model: Any, message: str, tmp_path: Path
+) -> None:
+    content = {"problem": OMNIGLOT, "networks": ["torchvision"]}
+    with pytest.raises(UserError) as error:
+        spec(**content, space={"torchvision/model": model})
+    assert str(error.value).startswith(f"space.torchvision/model: {message}")
+    assert "\n" not in str(error.value)
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps(SMALLEST | content))
+    with pytest.raises(UserError) as error:
+        load_spec(file, {"space.torchvision/model": json.dumps(model)})
+    assert str(error.value).startswith(f"space.torchvision/model: {message}")
+
+
 def test_every_problem_is_told_on_a_line_of_its_own() -> None:
     with pytest.raises(UserError) as error:
         spec(seed=-1, budget={"episodes": 0, "trials": 0})
