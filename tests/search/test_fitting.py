@@ -93,6 +93,33 @@ def test_settings_that_do_not_fit_each_other_are_named() -> None:
     ]
 
 
+def test_every_word_that_a_user_lists_is_tried() -> None:
+    wanted = spec(
+        networks=["mlp", "torchvision"],
+        problem=OMNIGLOT,
+        space={
+            "*/normalization": ["none", "layer", "batch"],
+            "torchvision/model": ["resnet18", "alexnet", "shufflenet_v2_x0_5"],
+            "*/model": ["vgg11"],  # The full name wins.
+        },
+    )
+    with pytest.raises(UserError) as caught:
+        checked(wanted, "classification")
+    layers, model = str(caught.value).splitlines()
+    assert layers == "mlp: normalization: 'batch': must be one of none, layer"
+    assert model.startswith("torchvision: model: alexnet: does not fit images of 8 x 8 pixels: ")
+    checked(spec(networks=["mlp", "torchvision"], problem=OMNIGLOT), "classification")
+
+
+def test_words_of_a_network_that_fits_no_algorithm_are_not_told_again() -> None:
+    wanted = spec(algorithms=["maml"], space={"mlp/normalization": ["batch"]})
+    with pytest.raises(UserError) as caught:
+        checked(wanted, "regression")
+    assert str(caught.value).splitlines() == [
+        "maml on mlp: normalization: 'batch': must be one of none, layer"
+    ]
+
+
 def test_a_single_configuration_is_checked_likewise() -> None:
     fine = small_config("composed", adapts="layer1")
     check_builds(fine, distribution("regression"))
