@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import random
-from dataclasses import replace
-
 import pytest
 import torch
 
 from algorithms import RecipeError
 from algorithms.compose import compose
 from algorithms.parts.inner_optimizers import INNER_OPTIMIZERS
-from algorithms.recipe import CHOICES, Recipe, conflicts
+from algorithms.recipe import CHOICES, Recipe
 from tests.algorithms.cases import SETTINGS, Setting, compute, values_for
 from tests.algorithms.problems import (
     hyperparameters,
@@ -22,10 +19,10 @@ from tests.algorithms.problems import (
     small_mlp,
     vector,
 )
+from tests.algorithms.recipes import SAMPLE, label, sampled, single_parts
 from tests.algorithms.reference.composed import composed
 
 TOLERANCE = 1e-9
-SAMPLE = 60
 
 
 def check(recipe: Recipe, on: Setting, chunk: int | None = None, **hyper: float) -> None:
@@ -36,40 +33,6 @@ def check(recipe: Recipe, on: Setting, chunk: int | None = None, **hyper: float)
     assert found.state.keys() == state.keys()
     if state:
         assert relative_error(found.state, state) <= TOLERANCE
-
-
-def single_parts() -> list[Recipe]:
-    """List recipes that differ from MAML's in one part, and what that part cannot do without."""
-    found = []
-    for name, options in CHOICES.items():
-        for option in options:
-            recipe = replace(Recipe(), **{name: option})
-            if name == "rate" and option != "one":
-                recipe = replace(recipe, rate_learned=True)
-            if option == "implicit":
-                recipe = replace(recipe, proximal=True)
-            found.append(recipe)
-    return [*found, Recipe(adapts="*2,head")]
-
-
-def sampled(count: int, seed: int = 1) -> list[Recipe]:
-    """Draw valid recipes, with every kind of meta-gradient in turn."""
-    rng, found = random.Random(seed), []
-    options = CHOICES | {"adapts": (*CHOICES["adapts"], "*1,head", "*2")}
-    while len(found) < count:
-        drawn = {name: rng.choice(values) for name, values in options.items()}
-        kinds = CHOICES["meta_gradient"]
-        recipe = Recipe(**drawn | {"meta_gradient": kinds[len(found) % len(kinds)]})
-        stuck = recipe.head == "zeroed" and recipe.adapts == "*2"
-        if not stuck and not conflicts(recipe):
-            found.append(recipe)
-    return found
-
-
-def label(recipe: Recipe) -> str:
-    default = Recipe().parts()
-    parts = recipe.parts().items()
-    return " ".join(f"{k}={v}" for k, v in parts if v != default[k]) or "default"
 
 
 @pytest.mark.parametrize("setting", ["mlp", "vectors", "pool-batch", "pool-batch-transductive"])

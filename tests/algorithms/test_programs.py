@@ -8,23 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from algorithms import ALGORITHMS, make, programs
+from algorithms import make, programs
 from algorithms.arguments import Arguments
 from algorithms.engine import Formulation, meta_gradients
-from algorithms.parts.axis import stacked
-from algorithms.programs import CompileError, Programs, can_compile, traced
+from algorithms.programs import CompileError, Programs, can_compile
 from algorithms.replicas import direct
-from networks import Params
 from tests.algorithms.cases import SETTINGS, values_for
-from tests.algorithms.problems import hyperparameters, keys_of, relative_error
+from tests.algorithms.problems import SEED, hyperparameters, keys_of, relative_error
 from tests.algorithms.reference.run import Run
 from tests.algorithms.reference.table import REFERENCES
-
-TOLERANCE = 1e-9
-VECTORS = "mlp", "vectors"
-"""What the engine compiles: networks on vectors."""
+from tests.algorithms.test_traced_programs import check, pairs
 
 needs_compiler = pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
 
@@ -40,53 +34,6 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.WARNING)
     yield
     logging.disable(logging.NOTSET)
-
-
-def pairs() -> list[tuple[str, str]]:
-    return [
-        (name, VECTORS[entry.classes]) for name, entry in ALGORITHMS.items() if name != "pretrain"
-    ]
-
-
-def check(name: str, run: Run, gradients: Params, state: Params) -> None:
-    expected, expected_state = REFERENCES[name].gradients(run)
-    assert relative_error(gradients, expected) <= TOLERANCE
-    assert state.keys() == expected_state.keys()
-    if state:
-        assert relative_error(state, expected_state) <= TOLERANCE
-
-
-@pytest.mark.parametrize("steps", [1, 5])
-@pytest.mark.parametrize(("name", "setting"), pairs())
-def test_a_traced_graph_is_the_plain_loop(name: str, setting: str, steps: int) -> None:
-    """Traced and rewritten, but run by torch: what Inductor is given."""
-    on, hyper = SETTINGS[setting](), hyperparameters(inner_steps=steps)
-    algorithm = make(name, on.network, on.objective, {})
-    meta, state = values_for(algorithm, hyper)
-    arguments = Arguments(meta, state, hyper, on.episodes, keys_of(on.episodes))
-    graph, names = traced(algorithm, arguments, None)
-    with torch.no_grad():
-        flat = iter(graph(*arguments.tensors()))
-    gradients, after, _ = ({key: next(flat) for key in each} for each in names)
-    check(name, Run(on.case, meta, state, hyper, on.episodes, 11), gradients, after)
-
-
-@pytest.mark.parametrize(("name", "setting"), pairs())
-def test_a_traced_graph_of_replicas_is_that_of_each(name: str, setting: str) -> None:
-    on, hyper = SETTINGS[setting](), hyperparameters(inner_steps=2)
-    algorithm = make(name, on.network, on.objective, {})
-    episodes, keys = on.episodes[:2], keys_of(on.episodes)[:2]
-    drawn = [algorithm.init(hyper, torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-    meta = {k: v.double() for k, v in stacked([meta for meta, _ in drawn]).items()}
-    state = {k: v.double() for k, v in stacked([state for _, state in drawn]).items()}
-    arguments = Arguments(meta, state, hyper, episodes, keys)
-    graph, _ = traced(algorithm, arguments, 2)
-    with torch.no_grad():
-        found = graph(*arguments.tensors())
-    results = direct(algorithm, meta, state, hyper, episodes, keys, 2)
-    expected = [each[key] for each in results for key in each]
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def compiled(name: str, setting: str, steps: int, folder: Path) -> None:
@@ -105,7 +52,8 @@ def compiled(name: str, setting: str, steps: int, folder: Path) -> None:
         kept,
     )
     assert kept.loaded == 1
-    check(name, Run(on.case, meta, state, hyper, on.episodes, 11), gradients, after)
+    run = Run(on.case, meta, state, hyper, on.episodes, SEED)
+    check(REFERENCES[name].gradients(run), gradients, after)
 
 
 @needs_compiler
