@@ -10,15 +10,19 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from algorithms import engine
+from algorithms import engine, make
 from algorithms.algorithm import Diagnostics
 from algorithms.arguments import Arguments
 from algorithms.cuda_graphs import CaptureError, CudaGraphs
 from algorithms.engine import Formulation
 from algorithms.parts.axis import stacked
 from networks import Params
+from tests.algorithms.cases import SETTINGS, values_for
 from tests.algorithms.learners import ALL, SEPARABLE, Learner, all_close, learner
-from tests.algorithms.problems import keys_of, scrambled
+from tests.algorithms.problems import SEED, hyperparameters, keys_of, relative_error, scrambled
+from tests.algorithms.reference.run import Run
+from tests.algorithms.reference.table import REFERENCES
+from tests.algorithms.test_gradients import TOLERANCE, combinations
 from tests.gpu import needs_gpu
 
 aten = torch.ops.aten
@@ -40,9 +44,10 @@ class NoWaiting(TorchDispatchMode):
         return function(*arguments, **(named or {}))
 
 
+@pytest.mark.parametrize("transductive", [False, True])
 @pytest.mark.parametrize(("name", "kind"), ALL)
-def test_no_meta_gradient_waits_for_its_values(name: str, kind: Any) -> None:
-    one = learner(name, kind)
+def test_no_meta_gradient_waits_for_its_values(name: str, kind: Any, transductive: bool) -> None:
+    one = learner(name, kind, transductive)
     with NoWaiting():
         one.gradients()
 
@@ -114,6 +119,30 @@ def test_a_graph_follows_its_inputs(name: str, kind: Any) -> None:
         for found, expected in zip(captured(graphs, one), one.gradients(), strict=True):
             all_close(found, expected)
     assert graphs.captured == 1
+
+
+@needs_gpu
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize(
+    ("name", "setting"), combinations(["mlp", "pool-batch", "pool-batch-transductive"])
+)
+def test_a_captured_meta_gradient_is_that_of_a_plain_loop(
+    name: str, setting: str, steps: int
+) -> None:
+    """Of values that the graph was not captured with."""
+    on, hyper = SETTINGS[setting](), hyperparameters(inner_steps=steps)
+    algorithm = make(name, on.network, on.objective, {})
+    meta, state = values_for(algorithm, hyper)
+    one = Learner(on.network, algorithm, on.objective, on.episodes, hyper, meta, state)
+    graphs = CudaGraphs()
+    captured(graphs, replace(one, meta=scrambled(meta, seed=1)))
+    gradients, after, _ = captured(graphs, one)
+    assert graphs.captured == 1
+    expected = REFERENCES[name].gradients(Run(on.case, meta, state, hyper, on.episodes, SEED))
+    assert relative_error(gradients, expected[0]) <= TOLERANCE
+    assert after.keys() == expected[1].keys()
+    if after:
+        assert relative_error(after, expected[1]) <= TOLERANCE
 
 
 @needs_gpu
