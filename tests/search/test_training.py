@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from algorithms.engine import Formulation
 from episodes.episode import Episodes, Examples, Kind, Split
-from search import training
+from search import checkpoint, training
 from search.devices import make_current
 from search.records import EpisodeRecords
 from search.run_job import SEAL_SECONDS
@@ -149,12 +150,18 @@ def test_what_reports_hold() -> None:
 
 @pytest.mark.usefixtures("every_batch_reports")
 @pytest.mark.parametrize(("algorithm", "kind"), PAIRS)
-def test_a_resumed_training_is_the_uninterrupted_one(algorithm: str, kind: Kind) -> None:
+def test_a_resumed_training_is_the_uninterrupted_one(
+    algorithm: str, kind: Kind, tmp_path: Path
+) -> None:
+    """From what a checkpoint on disk holds of any of its reports."""
     config = small_config(algorithm, kind)
     uninterrupted = list(meta_train(config, distribution(kind)))
     assert len(uninterrupted) == 8  # two batches and a rung, four batches and the end
     for i, report in enumerate(uninterrupted):
-        resumed = meta_train(config, distribution(kind), report.snapshot)
+        checkpoint.save(tmp_path, report.snapshot, config)
+        found = checkpoint.load(tmp_path, config)
+        assert_same_snapshot(found.snapshot, report.snapshot)
+        resumed = meta_train(found.config, distribution(kind), found.snapshot)
         assert_same_run(list(resumed), uninterrupted[i + 1 :])
 
 
