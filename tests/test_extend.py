@@ -131,6 +131,33 @@ class TestEntryPoints:
         again = parse_spec(spec.resolved()).search_space()
         assert again.parameters == spec.search_space().parameters
 
+    def test_a_search_runs_by_them(self, tmp_path: Path) -> None:
+        library, folder = tmp_path / "library", tmp_path / "elsewhere"
+        install(library, PACKAGE["name"], PACKAGE["entry-points"])
+        shutil.copy(EXTEND / "my_learners.py", library)
+        folder.mkdir()
+        content = {
+            "name": "installed",
+            "problem": {"task": "steps", "shots": 5, "query_shots": 5},
+            "algorithms": ["signed-maml"],
+            "networks": ["waves"],
+            "budget": {"trials": 1, "episodes": 60},
+            "confirmation": {"best": 0},
+            "space": {"waves/waves": 8},
+        }
+        (folder / "installed.yaml").write_text(yaml.safe_dump(content))
+        done = run(
+            *("search", "installed.yaml", *SMALL),
+            folder=folder,
+            command=INSTALLED,
+            environment={"PYTHONPATH": str(library)},
+        )
+        assert done.code == 0, done.output
+        board = call("leaderboard", "steps-5shot", "--format=json", folder=folder)
+        [row] = json.loads(board.output)["ranked"]
+        assert (row["algorithm"], row["network"]) == ("signed-maml", "waves")
+        assert row["parameters"]["waves/waves"] == 8
+
     @pytest.mark.parametrize(
         ("entries", "asked", "message"),
         [
