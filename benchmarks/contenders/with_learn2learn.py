@@ -1,9 +1,9 @@
 """learn2learn (Arnold et al. 2020, arXiv:2008.12284), from a checkout of its source.
 
 It does not build on recent Pythons, since its data sets are Cython. Nothing of them is needed: the
-two packages on the way to `learn2learn/algorithms/maml.py` are entered without running their
-`__init__`, which would import everything else. The path comes in LEARN2LEARN_SOURCE; without it
-an installed learn2learn is used.
+packages on the way to `learn2learn/algorithms/maml.py` and the like are entered without running
+their `__init__`, which would import everything else. The path comes in LEARN2LEARN_SOURCE; without
+it an installed learn2learn is used.
 """
 
 from __future__ import annotations
@@ -24,26 +24,37 @@ from benchmarks.workloads import Workload
 VARIABLE = "LEARN2LEARN_SOURCE"
 
 
-def _enter(name: str, folder: Path) -> None:
+def _enter(name: str, folder: Path) -> ModuleType:
     """Make a package importable whose `__init__` is not to run."""
     package = ModuleType(name)
     package.__path__ = [str(folder)]
     sys.modules[name] = package
+    return package
 
 
-def _maml() -> Any:
+def _enter_source() -> None:
     source = os.environ.get(VARIABLE)
-    if source:
-        folder = Path(source) / "learn2learn"
-        if not (folder / "algorithms" / "maml.py").is_file():
-            raise ImportError(f"no learn2learn/algorithms/maml.py in {source}")
-        _enter("learn2learn", folder)
-        _enter("learn2learn.algorithms", folder / "algorithms")
-    return importlib.import_module("learn2learn.algorithms.maml").MAML
+    if not source:
+        return
+    folder = Path(source) / "learn2learn"
+    if not (folder / "algorithms" / "maml.py").is_file():
+        raise ImportError(f"no learn2learn/algorithms/maml.py in {source}")
+    package: Any = _enter("learn2learn", folder)
+    for name in ("algorithms", "nn"):
+        setattr(package, name, _enter(f"learn2learn.{name}", folder / name))
+    # What its own modules look for in the package itself.
+    package.clone_module = part("utils").clone_module
+    package.optim = part("optim")
 
 
-MAML = _maml()
-VERSIONS = {"learn2learn": importlib.import_module("learn2learn._version").__version__}
+def part(name: str) -> Any:
+    """Return one of its modules, by its name within the package. Raises ImportError."""
+    return importlib.import_module(f"learn2learn.{name}")
+
+
+_enter_source()
+MAML = part("algorithms.maml").MAML
+VERSIONS = {"learn2learn": part("_version").__version__}
 
 
 def build(workload: Workload, options: Options) -> Contender:
