@@ -3,12 +3,13 @@
 Every algorithm takes any number of episodes at once, along an explicit axis. What is left to choose
 is how many, whether a compiled program or a captured graph runs them, and how exactly.
 
-On a CPU a small network is bound by overhead and wants all of them, compiled where the budget
-repays it; convolutions are bound by their kernels and want few, which also holds the memory of
-second-order gradients down (`fitted`). So does a transformer over sentences: its products are
-large, and its shapes follow the sentences, so that a compiled program would hardly meet the same
-ones twice. On a GPU starting the kernels takes longer than most of them run: all but sentences is
-captured and replayed, and convolutions round as far as the meta-gradient allows (`exact_enough`).
+On a CPU a fully connected network is bound by overhead, on images too, and wants all of them,
+compiled where the budget repays it; convolutions are bound by their kernels and want few, which
+also holds the memory of second-order gradients down (`fitted`). So does a transformer over
+sentences: its products are large, and its shapes follow the sentences, so that a compiled program
+would hardly meet the same ones twice. On a GPU starting the kernels takes longer than most of them
+run: all but sentences is captured and replayed, and convolutions round as far as the meta-gradient
+allows (`exact_enough`).
 """
 
 from __future__ import annotations
@@ -88,15 +89,18 @@ def choose(
     *,
     gpu_share: float | None = None,
     symbols: bool = False,
+    fully_connected: bool = False,
 ) -> Formulation:
     """Choose a formulation. `python -m benchmarks.engine` measures what this rests on.
 
     batches: meta-batches that will be run; None where that is not known, then nothing is compiled
         or captured.
     memory_mb, gpu_share: what a chunk may hold for its derivatives; see `Formulation`.
-    symbols: whether inputs are sentences; otherwise those with one axis are vectors.
+    symbols: whether inputs are sentences.
+    fully_connected: whether the network has no other layers, of whatever shape inputs are. That of
+        vectors, inputs with one axis that are no sentences, counts as such.
     """
-    vectors = len(input_shape) == 1 and not symbols
+    vectors = fully_connected or (len(input_shape) == 1 and not symbols)
     if device.type != "cpu":
         size = VECTORS if vectors else CONVOLUTIONS_ON_GPU
         wanted = Formulation(

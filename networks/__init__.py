@@ -21,14 +21,23 @@ __all__ = ["NETWORKS", "Entry", "Network", "NetworkError", "Params", "Statistics
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered family: `make(input_shape, outputs, **settings)` and a line about it."""
+    """A registered family: `make(input_shape, outputs, **settings)` and a line about it.
+
+    fully_connected: whether it has no layers but those: its products are small whatever the shape
+        of its inputs, so that many episodes run as one batch.
+    """
 
     make: Callable[..., Network]
     summary: str
+    fully_connected: bool = False
 
 
 NETWORKS: dict[str, Entry] = {
-    "mlp": Entry(mlp, "fully connected: width, depth, normalization, activation, residual"),
+    "mlp": Entry(
+        mlp,
+        "fully connected: width, depth, normalization, activation, residual",
+        fully_connected=True,
+    ),
     "conv4": Entry(
         conv4, "convolutional blocks: filters, depth, pool or stride, normalization, activation"
     ),

@@ -25,6 +25,7 @@ from search.config import Config
 from search.devices import make_current
 from search.episode_stream import EpisodeStream, Trained, training_rows
 from search.evaluation import Learner, evaluate, try_one_chunk
+from search.formulating import formulation_of
 from search.memory import peak_megabytes, reset_peak
 from search.outer_loop import OuterLoop
 from search.records import EpisodeRecords, Interval, concatenate, interval
@@ -155,17 +156,11 @@ class _Run:
         return meta, state
 
     def _formulation(self, resume: Snapshot | None) -> engine.Formulation:
-        """Return how batches are run: as they were before an interruption, else as configured."""
+        """Return how batches are run: as before an interruption, else as configured or chosen."""
         if resume is not None:
             wanted = engine.Formulation.from_dict(resume.state["formulation"])
-        elif self.config.formulation:
-            wanted = engine.Formulation.from_dict(self.config.formulation)
         else:
-            wanted = engine.choose(
-                self.distribution.input_shape,
-                self.device,
-                symbols=self.distribution.kind == "translation",
-            )
+            wanted = formulation_of(self.config, self.distribution)
         found = engine.possible(wanted, self.device)
         if wanted.compiled and not found.compiled:
             log.warning("no C++ compiler is found: %s runs uncompiled", self.config.algorithm)

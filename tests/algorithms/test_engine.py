@@ -94,6 +94,17 @@ def test_sentences_are_no_vectors() -> None:
     assert engine.choose((48,), device, 10**9).compiled
 
 
+@pytest.mark.parametrize("name", ["cpu", "cuda"])
+@pytest.mark.parametrize("batches", [None, 10**9])
+def test_a_fully_connected_network_runs_alike_on_images_and_vectors(
+    name: str, batches: int | None
+) -> None:
+    device = torch.device(name)
+    images = engine.choose((1, 28, 28), device, batches, 1000, fully_connected=True)
+    assert images == engine.choose((784,), device, batches, 1000)
+    assert images != engine.choose((1, 28, 28), device, batches, 1000)
+
+
 def test_on_a_gpu_all_but_sentences_and_short_trials_are_captured() -> None:
     gpu, often = torch.device("cuda"), engine.CAPTURED_FROM
     assert engine.choose((1,), gpu, often).captured
