@@ -22,44 +22,48 @@ def pretrain(network: Network, objective: Objective) -> Algorithm:
     """Build the baseline that every meta-learner has to beat.
 
     Classification (Chen et al. 2019, arXiv:1904.04232, section 3.2, "Baseline"): a classifier of
-    all meta-train classes is trained on pooled examples with their global labels; for an episode
-    the body is frozen and a new linear head, zero at first, is fine-tuned on the support set.
-    Regression: one network is trained on pooled examples of all functions, then all of it is
-    fine-tuned. Segmentation likewise, on the masks of all classes: the "joint training" of Hendryx
-    et al. 2019, arXiv:1912.06290, who compare it with FOMAML and Reptile. Hyperparameters:
+    all meta-train classes is trained on all examples of the episodes, with their global labels;
+    for an episode the body is frozen and a new linear head, zero at first, is fine-tuned on the
+    support set. Regression: one network is trained on the examples of all functions, then all of
+    it is fine-tuned. Segmentation likewise, on the masks of all classes: the "joint training" of
+    Hendryx et al. 2019, arXiv:1912.06290, who compare it with FOMAML and Reptile. Hyperparameters:
     `inner_lr` of the fine-tuning.
+
+    What is minimized is the mean over episodes of the loss on an episode's examples, support and
+    query. Batch normalization is by the examples of each episode, as it is for the other
+    algorithms here, so that a batch of any size can be computed in parts; Chen et al. normalize
+    over mini-batches of 16 images of any classes. As theirs, a frozen body then normalizes by
+    running averages: of the episodes' means and variances, moved by a tenth with each batch.
     """
     if objective.train_classes is None:
-        return _pooled_network(network, objective)
-    return _pooled_classification(network, objective, objective.train_classes)
+        return _jointly(network, objective)
+    return _classifying(network, objective, objective.train_classes)
 
 
-def _pooled(examples: list[Examples], targets: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Join examples of T episodes into one batch with an episode axis of 1."""
-    inputs = torch.cat([part.inputs for part in examples], 1).flatten(0, 1).unsqueeze(0)
-    return inputs, torch.cat(targets, 1).flatten(0, 1).unsqueeze(0)
+def _everything(episodes: Episodes, support: Tensor, query: Tensor) -> Examples:
+    """Return the support and the query inputs of each episode as one set, with such targets."""
+    inputs = torch.cat([episodes.support.inputs, episodes.query.inputs], 1)
+    return Examples(inputs, torch.cat([support, query], 1))
 
 
-def _pooled_network(network: Network, objective: Objective) -> Algorithm:
+def _jointly(network: Network, objective: Objective) -> Algorithm:
     def meta_gradients(
         meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor
     ) -> tuple[Params, Params, Diagnostics]:
         meta = leaves(meta)
         support, query = episodes.support, episodes.query
-        inputs, targets = _pooled([support, query], [support.targets, query.targets])
-        outputs = network(meta, inputs)
-        loss = objective.loss.per_episode(outputs, targets).mean()
-        gradients = gradients_of(loss, meta)
-        of_query = outputs.view(len(episodes), -1, *outputs.shape[2:])[:, support.inputs.shape[1] :]
-        return gradients, state, diagnose(objective, of_query, query.targets)
+        everything = _everything(episodes, support.targets, query.targets)
+        outputs = network(meta, everything.inputs)
+        losses = objective.loss.per_episode(outputs, everything.targets)
+        of_query = outputs[:, support.inputs.shape[1] :]
+        diagnostics = diagnose(objective, of_query, query.targets)
+        return gradients_of(losses.mean(), meta), state, diagnostics
 
     inner = InnerLoop(network, objective, Recipe(meta_gradient="first_order"))
-    return Algorithm(
-        "pretrain", inner.init, inner.adapt, inner.predict, meta_gradients, separable=False
-    )
+    return Algorithm("pretrain", inner.init, inner.adapt, inner.predict, meta_gradients)
 
 
-def _pooled_classification(network: Network, objective: Objective, classes: int) -> Algorithm:
+def _classifying(network: Network, objective: Objective, classes: int) -> Algorithm:
     def init(hyper: Hyper, rng: torch.Generator) -> tuple[Params, Params]:
         weights = network.init(rng)
         weight, bias = network.head_names
@@ -72,14 +76,15 @@ def _pooled_classification(network: Network, objective: Objective, classes: int)
         meta = leaves(meta)
         support, query = episodes.support, episodes.query
         labels = [episodes.classes.gather(1, part.targets) for part in (support, query)]
-        inputs, targets = _pooled([support, query], labels)
-        features, statistics = network.features(meta, inputs, collect=network.batch_normalized)
+        everything = _everything(episodes, *labels)
+        features, statistics = network.features(
+            meta, everything.inputs, collect=network.batch_normalized
+        )
         outputs = network.head(meta, features)
-        loss = objective.loss.per_episode(outputs, targets).mean()
-        gradients = gradients_of(loss, meta)
-        of_query = outputs.view(len(episodes), -1, classes)[:, support.inputs.shape[1] :]
+        losses = objective.loss.per_episode(outputs, everything.targets)
+        of_query = outputs[:, support.inputs.shape[1] :]
         diagnostics = diagnose(objective, of_query, labels[1])
-        return gradients, _moved(state, statistics), diagnostics
+        return gradients_of(losses.mean(), meta), _moved(state, statistics), diagnostics
 
     def adapt(
         meta: Params,
@@ -111,15 +116,15 @@ def _pooled_classification(network: Network, objective: Objective, classes: int)
     def predict(meta: Params, state: Params, adapted: Adapted, inputs: Tensor) -> Tensor:
         return network(adapted.params, inputs, adapted.statistics)
 
-    return Algorithm("pretrain", init, adapt, predict, meta_gradients, separable=False)
+    return Algorithm("pretrain", init, adapt, predict, meta_gradients)
 
 
 def _new_head(network: Network, meta: Params, objective: Objective, episodes: int) -> Params:
     """Return heads of zeros for the episodes' own ways."""
     assert objective.ways is not None
-    head = {name: meta[name] for name in network.head_names}
     zeros = {
-        name: value.new_zeros(objective.ways, *value.shape[1:]) for name, value in head.items()
+        name: meta[name].new_zeros(objective.ways, *network.shapes[name][1:])
+        for name in network.head_names
     }
     return per_episode(zeros, ranks_of(zeros), episodes)
 
@@ -144,11 +149,14 @@ def _stored(state: Params) -> Statistics | None:
 
 
 def _moved(state: Params, statistics: Statistics) -> Params:
-    """Move the running statistics towards those of a batch (an episode axis of 1)."""
-    moved = dict(state)
-    for layer, (mean, variance) in statistics.items():
-        moved[layer + MEAN] = torch.lerp(state[layer + MEAN], mean[0].detach(), MOMENTUM)
-        moved[layer + VARIANCE] = torch.lerp(
-            state[layer + VARIANCE], variance[0].detach(), MOMENTUM
-        )
-    return moved
+    """Move the running statistics towards the means over episodes of theirs, (T, channels).
+
+    Where each episode has its own, (T, channels) too, these move towards that episode's.
+    """
+    after = dict(state)
+    for layer, values in statistics.items():
+        for kind, value in zip((MEAN, VARIANCE), values, strict=True):
+            before, now = state[layer + kind], value.detach()
+            shared = before.dim() < now.dim()
+            after[layer + kind] = torch.lerp(before, now.mean(0) if shared else now, MOMENTUM)
+    return after

@@ -199,6 +199,10 @@ an empty cell is MAML's. `composed` searches all of them. `alfa`, `prototypical`
 `pretrain` and `scratch` are no points of it: ALFA's rates depend on the episode, and the others
 have no inner loop that is differentiated.
 
+`pretrain` minimizes the mean over episodes of the loss on all of an episode's examples, and batch
+normalization is by these examples, as it is for the others: so neither `meta_batch_size` nor memory
+changes what is computed. Chen et al. 2019 normalize over mini-batches of 16 images of any classes.
+
 {recipes()}
 
 Combinations that make no sense are never drawn: several rates are always learned; `difference` and

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,8 @@ from algorithms import engine, make
 from algorithms.engine import Formulation
 from algorithms.memory import bytes_held
 from episodes.episode import Episodes
-from tests.algorithms.cases import SETTINGS, Setting, values_for
+from tests.algorithms.cases import MASK_SETTINGS, SETTINGS, Setting, values_for
+from tests.algorithms.learners import ALL, learner
 from tests.algorithms.problems import hyperparameters, keys_of, relative_error
 
 
@@ -43,20 +46,26 @@ def test_nothing_is_held_afterwards() -> None:
     assert first == bytes_held(algorithm, meta, state, hyper, on.episodes, keys)
 
 
+@pytest.mark.parametrize("name", ["maml", "pretrain"])
+@pytest.mark.parametrize("setting", ["pool-batch", "pool-layer", "mlp", "masks-batch"])
 @pytest.mark.parametrize(("memory_mb", "chunk"), [(0, 1), (10_000, 100), (None, 100)])
-def test_a_chunk_is_cut_to_what_fits(memory_mb: int | None, chunk: int) -> None:
-    on, hyper = SETTINGS["pool-batch"](), hyperparameters()
-    algorithm = make("maml", on.network, on.objective, {})
+def test_a_chunk_is_cut_to_what_fits(
+    memory_mb: int | None, chunk: int, setting: str, name: str
+) -> None:
+    on, hyper = (SETTINGS | MASK_SETTINGS)[setting](), hyperparameters()
+    algorithm = make(name, on.network, on.objective, {})
     meta, state = values_for(algorithm, hyper)
     keys = keys_of(on.episodes)
     wanted = Formulation(100, memory_mb=memory_mb)
     fitted = engine.fitted(wanted, algorithm, meta, state, hyper, on.episodes[:1], keys[:1])
     assert fitted.chunk == chunk
     found, whole = (
-        engine.meta_gradients(algorithm, each, meta, state, hyper, on.episodes, keys)[0]
+        engine.meta_gradients(algorithm, each, meta, state, hyper, on.episodes, keys)
         for each in (fitted, wanted)
     )
-    assert relative_error(found, whole) < 1e-12
+    assert relative_error(found[0], whole[0]) < 1e-12
+    assert found[1].keys() == whole[1].keys()
+    assert not whole[1] or relative_error(found[1], whole[1]) < 1e-12
 
 
 def test_a_chunk_is_cut_to_a_share_of_the_gpu_that_a_trial_gets(
@@ -80,9 +89,15 @@ def test_a_chunk_is_cut_to_a_share_of_the_gpu_that_a_trial_gets(
     assert engine.fitted(wanted, *one) == wanted
 
 
+@pytest.mark.parametrize("named", ALL, ids=" ".join)
+def test_a_batch_of_any_size_fits_whatever_the_algorithm(named: tuple[str, str]) -> None:
+    assert learner(*named).algorithm.separable
+
+
 def test_what_cannot_be_cut_is_left_whole() -> None:
+    """As an algorithm of a user's own may be."""
     on, hyper = SETTINGS["pool-batch"](), hyperparameters()
-    algorithm = make("pretrain", on.network, on.objective, {})
+    algorithm = replace(make("maml", on.network, on.objective, {}), separable=False)
     meta, state = algorithm.init(hyper, torch.Generator())
     keys = keys_of(on.episodes)
     wanted = Formulation(100, memory_mb=0)

@@ -70,7 +70,7 @@ def test_the_meta_gradient_is_the_slope_of_the_query_loss(
 
 
 @pytest.mark.parametrize("on", NETWORKS)
-@pytest.mark.parametrize("name", [n for n in ALGORITHMS if n != "pretrain"])
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_each_episode_can_have_meta_parameters_of_its_own(name: str, on: str) -> None:
     plain = started(name, on, False)
     lifted = replace(

@@ -93,9 +93,8 @@ def test_so_it_is_with_a_sample_of_combinations(position: int, recipe: Recipe) -
     check_parts(recipe, on, inner_steps=steps, progress=progress)
 
 
-@pytest.mark.parametrize(("name", "setting"), [pair for pair in pairs() if pair[0] != "pretrain"])
+@pytest.mark.parametrize(("name", "setting"), pairs())
 def test_a_traced_graph_of_replicas_is_that_of_each(name: str, setting: str) -> None:
-    """Of all but pretraining, whose replicas never run as one batch."""
     on, hyper = SETTINGS[setting](), hyperparameters(inner_steps=2)
     algorithm = make(name, on.network, on.objective, {})
     episodes, keys = on.episodes[:2], keys_of(on.episodes)[:2]

@@ -14,6 +14,7 @@ from tests.algorithms.reference.run import (
     gradients_of,
     leaves,
     network_of,
+    of_mean,
 )
 
 
@@ -80,24 +81,28 @@ def reptile(run: Run) -> tuple[Weights, Weights]:
 
 
 def pretrain(run: Run) -> tuple[Weights, Weights]:
-    """Gradient of the loss on all examples of all episodes as one batch, and its statistics.
+    """Gradient of the mean over episodes of the loss on all of an episode's examples.
 
-    Labels of classification are replaced by the ids of their classes.
+    Batch normalization is by the examples of one episode; running statistics move to the means over
+    episodes. Labels of classification are replaced by the ids of their classes.
     """
-    inputs, targets = [], []
-    for episode in run.one_by_one():
-        for some_inputs, some_targets in (episode.support, episode.query):
-            inputs.append(some_inputs)
-            labels = run.case.ways is not None
-            targets.append(episode.classes[some_targets] if labels else some_targets)
-    weights = leaves(run.meta)
-    found = run.case.forward(weights, torch.cat(inputs))
-    gradients = gradients_of(run.case.loss(found.outputs, torch.cat(targets)), weights)
+    of_classes = run.case.ways is not None
+    found: list[Moments] = []
+
+    def loss_of(weights: Weights, episode: Episode) -> Tensor:
+        inputs = torch.cat([episode.support[0], episode.query[0]])
+        targets = torch.cat([episode.support[1], episode.query[1]])
+        passed = run.case.forward(weights, inputs)
+        found.append(passed.moments)
+        return run.case.loss(passed.outputs, episode.classes[targets] if of_classes else targets)
+
+    gradients = of_mean(run, loss_of)
     after = dict(run.state)
     # A network that is fine-tuned whole has no use for running statistics, and keeps none.
-    for layer, values in found.moments.items() if run.case.ways is not None else ():
-        for kind, value in zip(("mean", "variance"), values, strict=True):
+    for layer in found[0] if of_classes else ():
+        for i, kind in enumerate(("mean", "variance")):
             key = f"{layer}/{kind}"
+            value = torch.stack([moments[layer][i] for moments in found]).mean(0)
             after[key] = 0.9 * run.state[key] + 0.1 * value.detach()
     return gradients, after
 
