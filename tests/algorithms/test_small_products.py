@@ -32,7 +32,7 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def operands(dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+def operands(dtype: torch.dtype, sizes: list[tuple[int, ...]]) -> list[tuple[Tensor, Tensor]]:
     """Return pairs of matrices of many sizes, in the layouts that views give them."""
     rng = torch.Generator().manual_seed(0)
 
@@ -40,7 +40,7 @@ def operands(dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
         return torch.randn(shape, generator=rng, dtype=dtype)
 
     pairs = []
-    for n, k, m in SIZES:
+    for n, k, m in sizes:
         pairs += [(drawn(T, n, k), drawn(T, k, m)), (drawn(T, k, n).mT, drawn(T, m, k).mT)]
         pairs += [(drawn(n, k), drawn(m, k).T), (drawn(k, n).T, drawn(k, m))]
         pairs += [(drawn(T, 2 * n, k)[:, ::2], drawn(T, k, 2 * m)[:, :, ::2])]
@@ -49,8 +49,18 @@ def operands(dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
 
 
 @pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
-def test_a_compiled_program_multiplies_as_torch_does(tmp_path: Path) -> None:
-    pairs = [pair for dtype in ROUNDING for pair in operands(dtype)]
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        # A long sum, sizes that leave a rest of the tiles on each side, and a vector.
+        pytest.param([(40, 250, 40), (24, 5, 65), (11, 6, 1)], id="some"),
+        pytest.param(SIZES, id="all", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_compiled_program_multiplies_as_torch_does(
+    sizes: list[tuple[int, ...]], tmp_path: Path
+) -> None:
+    pairs = [pair for dtype in ROUNDING for pair in operands(dtype, sizes)]
     flat = [each for pair in pairs for each in pair]
 
     class Products(torch.nn.Module):

@@ -61,6 +61,7 @@ def test_a_traced_graph_is_the_plain_loop(name: str, setting: str, steps: int) -
     check(REFERENCES[name].gradients(run), *found)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "setting"), pairs())
 def test_so_it_is_with_layer_normalization(name: str, setting: str) -> None:
     on = {"mlp": regression, "vectors": vectors}[setting]("layer")
@@ -80,6 +81,7 @@ def test_so_it_is_with_each_part(recipe: Recipe) -> None:
     check_parts(recipe, SETTINGS[VECTORS[recipe.head == "prototypes"]](), inner_steps=2)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("position", "recipe"),
     [

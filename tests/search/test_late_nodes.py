@@ -26,6 +26,9 @@ from tests.cli import wait_until
 from tests.extending import EXTEND
 from tests.search.conducting import Search, sample
 
+# Each starts several nodes; `make test` has the parts, in test_unfit_nodes.py and elsewhere.
+pytestmark = pytest.mark.faults
+
 ROOT = Path(__file__).parents[2]
 TRIALS = 4
 MODULE = """
