@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from benchmarks import process
-from benchmarks.scale_actor import StoryActor
+from benchmarks.scale_actor import TellingActor
 from benchmarks.scale_search import NEWEST, Nobody, halving, specification
 from benchmarks.scale_tune import processors
 from search import driver, ray_cluster
@@ -97,7 +97,7 @@ class RaySearch:
         with processors(self._processes):
             expected = Expected(ray_cluster.own_node(), str(self._folder), "", None, {}, [])
             with mock.patch.object(driver, "is_elastic", return_value=True):
-                driver.drive(conductor, Resources(1, 0), told, expected, None, StoryActor)
+                driver.drive(conductor, Resources(1, 0), told, expected, None, TellingActor)
         return self._marks
 
     def timed(self, call: Callable[[], Result]) -> Result:

@@ -52,3 +52,13 @@ def words(
         name = "final" if episodes == EPISODES else "rung"
         found.append(told | {"phase": name, "value": value, "history": history})
     return found
+
+
+def plain_words(number: int, reports: int) -> list[dict[str, Any]]:
+    """Return so many reports of a trial that is complete with the last of them."""
+    value = 1.0 + number / 1000
+    end = {"phase": "final", "value": value, "history": [{"episodes": 100, "value": value}]}
+    return [
+        {"phase": "train", "episodes": 100} | (end if left == 0 else {})
+        for left in reversed(range(reports))
+    ]

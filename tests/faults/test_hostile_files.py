@@ -20,7 +20,7 @@ from search.spec import Spec, parse_spec
 from search.spec_source import parse_yaml
 from tests.faults.hostile import refused, refused_in_limits
 from tests.search.small_runs import small_config
-from tests.search.test_spec import SMALLEST
+from tests.search.specs import SMALLEST
 
 COMMANDS = (("search", "--dry-run"), ("train",), ("evaluate",))
 

@@ -6,7 +6,7 @@ import pytest
 
 from search.masking import masked, masked_within, secrets_of
 from search.spec import parse_spec
-from tests.search.test_spec import SMALLEST
+from tests.search.specs import SMALLEST
 
 CASES = [
     ("postgresql://sweep:secret@head:5432/optuna", "postgresql://sweep:***@head:5432/optuna"),

@@ -1,13 +1,11 @@
+"""A job from its start to its end, and what is told when it fails."""
+
 from __future__ import annotations
 
-import errno
 import itertools
 import math
 import os
-import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,58 +14,19 @@ import torch
 
 from episodes import DataError
 from episodes.episode import Episodes, Split
-from search import atomic_file, checkpoint, training, trial_folder
+from search import checkpoint, training
 from search.attempts import SupersededError
-from search.config import Config
-from search.disk import Waiting
 from search.jobs import Job, Progress
 from search.kernel_kills import KernelKills
-from search.run_job import DEATHS, HUNG, NO_MEMORY, SEAL_SECONDS, Publish, run_job
+from search.run_job import DEATHS, HUNG, NO_MEMORY, SEAL_SECONDS, run_job
 from search.trial_folder import TrialFolder
+from tests.search.running_jobs import CONFIG, Published, nowhere, start, table
 from tests.search.small_runs import NoisyPrototypes, distribution, small_config
-
-CONFIG = small_config("pretrain", "classification", rungs=(8, 16))
-
-
-class Published:
-    """Notes how many episodes were sealed whenever they are to be published."""
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-
-    def __call__(self, folder: TrialFolder, *, ended: bool) -> None:
-        self.rows.append(len(folder.table()))
-        self.ended = ended
-
-
-def nowhere(folder: TrialFolder, *, ended: bool) -> None:
-    """Publish nothing."""
 
 
 @pytest.fixture
 def every_batch_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)
-
-
-def start(
-    path: Path,
-    source: NoisyPrototypes | None = None,
-    config: Config = CONFIG,
-    publish: Publish = nowhere,
-    clock: Callable[[], float] = lambda: 0.0,
-    **options: Any,
-) -> Iterator[Progress]:
-    source = source or NoisyPrototypes()
-    options = {"by": uuid.uuid4().hex, **options}
-    return run_job(config, source, TrialFolder(path), publish, clock, **options)
-
-
-def table(path: Path) -> pd.DataFrame:
-    """Return the sealed episodes without what was measured by a clock, lists as text."""
-    frame = TrialFolder(path).table().drop(columns="seconds")
-    for name in ("classes", "loss_curve", "score_curve"):
-        frame[name] = [str(np.asarray(value).tolist()) for value in frame[name]]
-    return frame
 
 
 class Failing(NoisyPrototypes):
@@ -316,53 +275,6 @@ def test_a_process_that_dies_while_the_kernel_kills_for_memory_tells_so_once(
     assert next(start(tmp_path, by="driver", room=2)).phase == "train"
     kills[0] = KernelKills("another boot", "group", 9)
     assert list(start(tmp_path, by="driver", room=2))[-1].phase == "final"
-
-
-class FullDisk:
-    """Lets a write fail for some time, as a full disk does."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, first: int, failures: int) -> None:
-        self.calls, self.slept = 0, 0.0
-        self.failing = range(first, first + failures)
-        self.write = atomic_file.write_atomically
-        for module in (checkpoint, trial_folder):
-            monkeypatch.setattr(module, "write_atomically", self)
-
-    def __call__(self, path: Path, content: bytes) -> None:
-        self.calls += 1
-        if self.calls - 1 in self.failing:
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        self.write(path, content)
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += seconds
-
-
-@pytest.mark.parametrize("first", range(9), ids="write-{}".format)
-def test_a_full_disk_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
-) -> None:
-    """Each seal writes three files; whichever of them fails, nothing is lost or doubled."""
-    list(start(tmp_path / "whole"))
-    disk = FullDisk(monkeypatch, first, failures=3)
-    told = list(start(tmp_path / "parts", waiting=Waiting(60, 5, disk.sleep)))
-    assert told[-1].phase == "final"
-    assert disk.slept == 15
-    assert sum(p.reason.startswith("waits: ") for p in told) == 3
-    pd.testing.assert_frame_equal(table(tmp_path / "parts"), table(tmp_path / "whole"))
-
-
-def test_a_disk_that_stays_full_blocks_the_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        disk = FullDisk(patch, first=3, failures=1000)
-        *_, last = start(tmp_path, waiting=Waiting(60, 5, disk.sleep))
-    assert last.phase == "blocked"
-    assert f"{tmp_path}: no space left there" in last.reason
-    assert set(table(tmp_path)["split"]) == {"train", "rung"}
-    *_, again = start(tmp_path)
-    assert again.phase == "final"
 
 
 def test_what_is_sealed_by_another_version_blocks_the_job(tmp_path: Path) -> None:

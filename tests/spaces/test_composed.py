@@ -6,7 +6,6 @@ import random
 from collections.abc import Iterator
 from itertools import islice, product
 
-import optuna
 import pytest
 import torch
 
@@ -22,6 +21,7 @@ from spaces.search_space import Learner, SearchSpace
 from spaces.space import Kind, bare
 from tests.search.small_runs import STRUCTURES, distribution, small_config
 from tests.spaces.draws import Random, recipe_of
+from tests.spaces.enqueued import drawn
 
 PLACES: list[tuple[Kind, str]] = [
     ("classification", "mlp"),
@@ -183,15 +183,6 @@ def test_every_combination_without_a_conflict_can_be_drawn(
 
 
 NAMED = {name: entry.recipe for name, entry in ALGORITHMS.items() if entry.recipe is not None}
-
-
-def drawn(space: SearchSpace, parameters: dict[str, Value]) -> Learner:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(parameters)
-    trial = study.ask()
-    learner = space.suggest(trial)
-    assert trial.params == parameters, "something was sampled, or asked for and ignored"
-    return learner
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import optuna
 import pytest
 from rich.console import Console
 
@@ -15,9 +14,10 @@ from search.spec import Spec, load_spec, parse_spec
 from search.spec_source import read_source, ready_made_names
 from spaces.algorithms import ALGORITHM_SPACES, COMPOSED
 from spaces.parameter import Choice, Fixed, Float, Int, Parameter, Value
-from spaces.search_space import Learner, SearchSpace
+from spaces.search_space import SearchSpace
 from spaces.space import Kind
 from tests.ready_made import settings
+from tests.spaces.enqueued import drawn
 
 NAMED = {name: entry.recipe for name, entry in ALGORITHMS.items() if entry.recipe is not None}
 NETWORKS: dict[Kind, str] = {
@@ -27,15 +27,6 @@ NETWORKS: dict[Kind, str] = {
     "translation": "transformer",
 }
 WITH_COMPOSED = [n for n in ready_made_names() if "composed" in read_source(n)["algorithms"]]
-
-
-def drawn(space: SearchSpace, parameters: dict[str, Value]) -> Learner:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(parameters)
-    trial = study.ask()
-    learner = space.suggest(trial)
-    assert trial.params == parameters, "something was sampled, or asked for and ignored"
-    return learner
 
 
 def moved(name: str, kind: Kind, hyper: dict[str, Value]) -> dict[str, tuple[Value, Value]]:
