@@ -46,6 +46,9 @@ COMPILE_SECONDS = 15.0
 SAVED_SECONDS = 5e-4
 """Measured by `python -m benchmarks.engine`: what compiling takes, and what a compiled batch of a
 small network saves."""
+SAVED_BY_ANOTHER = 1 / 3
+"""Measured by `python -m benchmarks.replicas`: what compiling saves for each further replica, as a
+part of that. Uncompiled ones cost less each the more run at once."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,12 @@ def choose(
     gpu_share: float | None = None,
     symbols: bool = False,
     fully_connected: bool = False,
+    replicas: int = 1,
 ) -> Formulation:
     """Choose a formulation. `python -m benchmarks.engine` measures what this rests on.
 
-    batches: meta-batches that will be run; None where that is not known, then nothing is compiled
-        or captured.
+    batches: meta-batches that each replica will run; None where that is not known, then nothing is
+        compiled or captured.
     memory_mb, gpu_share: what a chunk may hold for its derivatives; see `Formulation`.
     symbols: whether inputs are sentences.
     fully_connected: whether the network has no other layers, of whatever shape inputs are. That of
@@ -113,7 +117,8 @@ def choose(
         )
         return possible(wanted, device)
     if vectors:
-        repaid = batches is not None and batches * SAVED_SECONDS > COMPILE_SECONDS
+        saved = SAVED_SECONDS * (1 + (replicas - 1) * SAVED_BY_ANOTHER)
+        repaid = batches is not None and batches * saved > COMPILE_SECONDS
         together = 1 if repaid else TOGETHER
         return Formulation(VECTORS, compiled=repaid, together=together, memory_mb=memory_mb)
     # More at once is no faster: a large convolution alone keeps a core busy.

@@ -47,8 +47,11 @@ def formulation_for(
     distribution: TaskDistribution,
     device: torch.device,
     memory: Memory,
+    replicas: int,
 ) -> engine.Formulation:
     """Return what a learner runs in, before it is fitted to memory. Names must be registered.
+
+    episodes: that each replica is trained on.
 
     It depends on nothing that was run or compiled before, so that equal searches give equal
     numbers.
@@ -64,6 +67,7 @@ def formulation_for(
         gpu_share=memory[1],
         symbols=distribution.kind == "translation",
         fully_connected=NETWORKS[network].fully_connected,
+        replicas=replicas,
     )
 
 
@@ -84,4 +88,5 @@ def formulation_of(config: Config, distribution: TaskDistribution) -> engine.For
         distribution,
         device,
         memory_for(config.threads, 0.0 if device.type == "cpu" else 1.0),
+        config.seeds,
     )

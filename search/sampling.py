@@ -46,6 +46,7 @@ def sampler_of(
                 distribution,
                 device,
                 memory,
+                spec.seeds,
             ).to_dict(),
         )
 

@@ -105,6 +105,15 @@ def test_a_fully_connected_network_runs_alike_on_images_and_vectors(
     assert images != engine.choose((1, 28, 28), device, batches, 1000)
 
 
+def test_replicas_repay_compiling_sooner_but_less_than_as_many_trials_would() -> None:
+    device = torch.device("cpu")
+    alone = round(engine.COMPILE_SECONDS / engine.SAVED_SECONDS)
+    for batches, replicas in ((alone + 1, 1), (alone // 3, 8), (alone // 2 + 1, 4)):
+        assert engine.choose((1,), device, batches, replicas=replicas).compiled
+    for batches, replicas in ((alone, 1), (alone // 8 + 1, 8), (alone // 4 + 1, 4)):
+        assert not engine.choose((1,), device, batches, replicas=replicas).compiled
+
+
 def test_on_a_gpu_all_but_sentences_and_short_trials_are_captured() -> None:
     gpu, often = torch.device("cuda"), engine.CAPTURED_FROM
     assert engine.choose((1,), gpu, often).captured

@@ -23,7 +23,7 @@ OMNIGLOT = {"task": "omniglot", "ways": 3, "shots": 2, "query_shots": 2}
 OFTEN = 100_000_000
 
 
-def sampled(network: str, episodes: int = OFTEN, **resources: Any) -> Config:
+def sampled(network: str, episodes: int = OFTEN, seeds: int = 1, **resources: Any) -> Config:
     """Return what a search suggests for classification of images."""
     spec = parse_spec(
         {
@@ -31,6 +31,7 @@ def sampled(network: str, episodes: int = OFTEN, **resources: Any) -> Config:
             "problem": OMNIGLOT,
             "algorithms": ["maml"],
             "networks": [network],
+            "seeds": seeds,
             "budget": {"trials": 2, "episodes": episodes},
             "resources": resources,
         }
@@ -69,6 +70,14 @@ def test_a_hand_written_configuration_chooses_as_a_search_does(
         assert (found.memory_mb, found.gpu_share) == (None, 0.5)
     else:
         assert found.memory_mb is not None
+
+
+def test_several_seeds_are_compiled_where_one_is_not() -> None:
+    config = sampled("mlp", seeds=8)
+    assert (config.seeds, config.formulation) == (8, chosen(config).to_dict())
+    few = replace(config, episodes=12_000 * int(config.hyper["meta_batch_size"]))
+    assert chosen(few).compiled
+    assert not chosen(replace(few, seeds=1)).compiled
 
 
 def test_what_a_configuration_says_is_not_chosen_anew() -> None:
