@@ -29,7 +29,7 @@ test-exhaustive: $(INSTALLED)
 
 # The whole table of faults, with its full counts and times.
 test-faults: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder -m faults
+	$(BIN)/python -m pytest --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 4 --no-loadscope-reorder -m faults
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -25,8 +25,16 @@ from search.conductor import Conductor, Nothing
 from search.jobs import Job, Progress
 from search.line import Line
 from search.node import Expected
-from search.ray_cluster import Nodes, all_together, is_elastic, largest_memory_gb, nodes_with
-from search.ray_repair import every_death_survived, short_of_memory
+from search.ray_cluster import (
+    Nodes,
+    all_together,
+    is_elastic,
+    largest_memory_gb,
+    node_of,
+    nodes_with,
+    own_node,
+)
+from search.ray_repair import every_death_survived, not_started, short_of_memory
 from search.room import Resources, Room
 from search.run_job import HUNG, NO_MEMORY
 from search.silence import Silence, Standstill
@@ -274,6 +282,7 @@ class _Telling(_Stateless, FIFOScheduler):
         if reason:
             with contextlib.suppress(OSError):
                 (Path(job.folder) / NO_MEMORY).write_text(reason)
+        self._leave_out_where_none_starts(trial)
         self._conductor.died(job)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
@@ -288,6 +297,22 @@ class _Telling(_Stateless, FIFOScheduler):
             return self._conductor.told(job, self._left_out(trial, result[NODE], progress))
         self._given.learn(job, progress.summaries)
         return self._conductor.told(job, progress)
+
+    def _leave_out_where_none_starts(self, trial: Any) -> None:
+        """Leave a node out that can import less than the driver's, and let the job avoid it."""
+        failed = not_started(trial)
+        if failed is None:
+            return
+        actor, raised = failed
+        node, name = node_of(actor)
+        if node in ("", own_node()):
+            return
+        reason = f"node {name}: the process of a trial cannot start there: {raised}"
+        progress = self._left_out(trial, node, Progress("unfit", 0, reason=reason))
+        if progress.phase == "blocked":
+            self._conductor.block(progress.reason)
+        config = trial.config | {UNFIT_NODES: self._unfit.ids}
+        trial.placement_group_factory = TrialActor.default_resource_request(config)
 
     def _left_out(self, trial: Any, node: str, progress: Progress) -> Progress:
         """Leave a node out from now on; where no other is left, its trial blocks the search."""

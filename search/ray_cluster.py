@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from types import FrameType
 
 import ray
-from ray._private.state import available_resources_per_node
+from ray._private.state import actors, available_resources_per_node
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -144,6 +144,13 @@ def _ask_node(expected: str, path: list[str]) -> str:
 def own_node() -> str:
     """Return the id of the node that this driver runs on."""
     return ray.get_runtime_context().get_node_id()
+
+
+def node_of(actor: str) -> tuple[str, str]:
+    """Return the id and the name of the node that an actor of this id ran on, "" if unknown."""
+    node = (actors(actor).get("Address") or {}).get("NodeID", "")
+    names = {each["NodeID"]: each["NodeManagerHostname"] for each in ray.nodes()}
+    return node, names.get(node, node)
 
 
 def largest_memory_gb(without: Collection[str] = ()) -> float:

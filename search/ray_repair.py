@@ -1,4 +1,4 @@
-"""Ray Tune, made to outlive a process that was killed for lack of memory."""
+"""What Ray Tune does not tell of a process that died, and a death that it would not outlive."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 NO_MEMORY = "its node ran low on memory"
 AMOUNTS = re.compile(r"was (?P<amounts>[\d.]+ ?\w+ used / [\d.]+ ?\w+ limit)")
 FAILURE = "Failure #"
+NOT_IMPORTED = "failed to import on the worker"
+ACTOR = re.compile(r"actor_id=(?P<id>[0-9a-f]+)")
 
 
 @contextmanager
@@ -42,9 +44,25 @@ def short_of_memory(trial: Any) -> str:
 
     Tune keeps what happened to a trial as text alone, the last of it at the end of a file.
     """
+    lines = _last_failure(trial).splitlines()
+    return next((line for line in lines if line.startswith(NO_MEMORY)), "")
+
+
+def not_started(trial: Any) -> tuple[str, str] | None:
+    """Return the id of the actor and what it raised if its process could not import what it is.
+
+    None where a Tune trial died last of anything else.
+    """
+    last = _last_failure(trial).strip()
+    actor = ACTOR.search(last)
+    if NOT_IMPORTED not in last or actor is None:
+        return None
+    return actor["id"], last.splitlines()[-1]
+
+
+def _last_failure(trial: Any) -> str:
     file = trial.error_file
-    last = Path(file).read_text().rpartition(FAILURE)[2] if file and Path(file).exists() else ""
-    return next((line for line in last.splitlines() if line.startswith(NO_MEMORY)), "")
+    return Path(file).read_text().rpartition(FAILURE)[2] if file and Path(file).exists() else ""
 
 
 def _death(error: RayError) -> RayActorError:

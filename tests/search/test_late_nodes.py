@@ -56,7 +56,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
             yield cluster
         finally:
             ray.shutdown()
+            started = [
+                info.process
+                for node in cluster.list_all_nodes()
+                for infos in node.all_processes.values()
+                for info in infos
+            ]
             cluster.shutdown()
+            for process in started:  # Ray kills them, and leaves it to chance when they are gone.
+                process.wait(60)
 
 
 def join(cluster: Cluster, folders: Sequence[Path] = (), **environment: str) -> str:
@@ -71,6 +79,14 @@ def old_torch(folder: Path) -> Path:
     info = folder / "torch-1.2.3.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 1.2.3\n")
+    return folder
+
+
+def without_mlflow(folder: Path) -> Path:
+    """Leave in a folder an mlflow that cannot be imported, and so no trial's process either."""
+    package = folder / "mlflow"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text('raise ImportError("libssl.so: cannot open it")\n')
     return folder
 
 
@@ -113,8 +129,12 @@ def driven(search: Search, folder: Path, change: Callable[[], object]) -> None:
 
 
 def left_out(search: Search) -> list[str]:
-    """Return what was said of nodes that are left out, in order."""
-    return [text for event, text in search.listener.events if event == "remarks"]
+    """Return what was said of nodes that are left out, in order.
+
+    Beside it, it may have been said that trials wait for a node.
+    """
+    said = [text for event, text in search.listener.events if event == "remarks"]
+    return [text for text in said if text.endswith(LEFT_OUT)]
 
 
 def test_a_search_goes_on_without_the_nodes_that_are_unfit(
@@ -146,11 +166,28 @@ def test_a_search_goes_on_without_the_nodes_that_are_unfit(
     assert "libwaves.so: cannot open shared object file" in second
     for text in (first, second):
         assert text.startswith("node ")
-        assert text.endswith(LEFT_OUT)
     assert {node for _, node in sent} == set(unfit)
     assert set(sent.values()) == {1}, "a trial was sent again to a node that is unfit"
     for trial in search.folder.iterdir():
         assert len(list((trial / "attempts").iterdir())) == 1
+
+
+def test_a_search_goes_on_without_a_node_on_which_no_process_starts(
+    cluster: Cluster, search: Search, tmp_path: Path
+) -> None:
+    unfit: list[str] = []
+
+    def nodes_join() -> None:
+        unfit.append(join(cluster, [without_mlflow(tmp_path / "broken")]))
+        wait_until(lambda: len(left_out(search)) == 1, 90, "a node that is unfit")
+        join(cluster)
+
+    driven(search, tmp_path, nodes_join)
+    assert search.conductor.blocked == ""
+    assert search.states() == ["COMPLETE"] * TRIALS
+    [text] = left_out(search)
+    assert text.startswith("node ")
+    assert "the process of a trial cannot start there: ImportError: libssl.so: cannot" in text
 
 
 def test_a_search_stops_where_a_cluster_brings_unfit_nodes_alone(
