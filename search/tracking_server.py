@@ -18,8 +18,9 @@ from mlflow.utils.rest_utils import http_request, verify_rest_response
 from search.tracking_query import PAGE, Recorded
 
 SEARCH = "/api/2.0/mlflow/runs/search"
-PARTS, TOGETHER = 8, 8
-"""Into how many spans of time a question is cut, and how many of them are asked for at once."""
+PARTS, TOGETHER = 16, 4
+"""Into how many spans of time a question is cut, and how many of them are asked for at once. Each
+connection stays with one process of the server: of many long answers, most may come from one."""
 
 
 def runs_of_server(uri: str, experiments: Sequence[str], query: str = "") -> list[Recorded]:
