@@ -134,12 +134,24 @@ def possible(formulation: Formulation, device: torch.device) -> Formulation:
     choice of how exactly to multiply.
     """
     on_gpu = device.type == "cuda"
+    if formulation.compiled and (device.type != "cpu" or not can_compile()):
+        formulation = _uncompiled(formulation)
     return replace(
         formulation,
-        compiled=formulation.compiled and device.type == "cpu" and can_compile(),
         captured=formulation.captured and on_gpu,
         precision=formulation.precision if on_gpu else "float32",
     )
+
+
+def unprepared(formulation: Formulation) -> Formulation:
+    """Return the formulation as it is run where it cannot be compiled, or captured, after all."""
+    found = _uncompiled(formulation) if formulation.compiled else formulation
+    return replace(found, captured=False)
+
+
+def _uncompiled(formulation: Formulation) -> Formulation:
+    # Compiled replicas run one by one. Others share a batch.
+    return replace(formulation, compiled=False, together=min(TOGETHER, formulation.chunk))
 
 
 def fitted(

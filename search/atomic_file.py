@@ -21,8 +21,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        # Of a write that fails, on a full disk say, Python does not know the name.
-        error.filename = error.filename or str(path)
+        # Python names the temporary file, or none, where a write fails on a full disk.
+        error.filename, error.filename2 = str(path), None
         raise
     finally:
         temporary.unlink(missing_ok=True)

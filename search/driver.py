@@ -185,6 +185,8 @@ class _Asking(_Stateless, Searcher):
 
         Tune asks Ray for what a trial needs when it is suggested, and never for less afterwards.
         """
+        if self._conductor.interrupted:
+            return Nothing.MORE
         for held in self._held:
             if not self._given.is_awaited(held):
                 self._held.remove(held)
@@ -294,6 +296,9 @@ class _Telling(_Stateless, FIFOScheduler):
         job, progress = self._jobs[trial.trial_id], Progress.from_json(result[PROGRESS])
         self._silence.broken(trial.trial_id)
         if progress.phase == "unfit":
+            self._given.learn(
+                job, {}
+            )  # What others wait to learn from it they learn from the next.
             return self._conductor.told(job, self._left_out(trial, result[NODE], progress))
         self._given.learn(job, progress.summaries)
         return self._conductor.told(job, progress)

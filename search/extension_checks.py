@@ -50,6 +50,9 @@ def _space_problem(space: Space, needed: Iterable[str]) -> str | None:
             return f"space.parameters: {name}: {parameter!r}: must be a Float, Int, Choice or Fixed"
         if "/" in name:
             return f"space.parameters: {name}: must hold no '/'"
+    for name in space.grouped:
+        if not isinstance(space.parameters.get(name), Choice | Fixed):
+            return f"space.grouped: {name}: must be a Choice or Fixed of space.parameters"
     lacking = [name for name in needed if name not in space.parameters]
     if lacking:
         return (

@@ -175,7 +175,9 @@ def _drive(
     problem, distribution = load_problem(spec, record.data)
     resources = Resources(spec.resources.cpu, spec.resources.gpu, spec.resources.memory_gb)
     fitting = room_for(resources)
-    expected = _expected(folder, record, runs.tracker.uri, folder.study_url(spec.study_url))
+    expected = _expected(
+        folder, record, problem, runs.tracker.uri, folder.study_url(spec.study_url)
+    )
     check_nodes(expected)
     study = open_study(spec, folder, problem)
     enqueue(spec, study)
@@ -215,6 +217,9 @@ def _drive(
             raise _interrupted(conductor.blocked, folder)
         if conductor.interrupted:
             return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
+        folder.spent(record.elapsed + time.monotonic() - began, UNSENT)
+        recorder.close(patience)
+        conclude(folder, study, runs)
     except KeyboardInterrupt:
         # Before the first trial or after the last one: all of it is kept, and can be gone on with.
         return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
@@ -223,12 +228,6 @@ def _drive(
         if not is_full(error):
             raise
         raise _interrupted(full(error.filename or folder.path), folder) from error
-    folder.spent(record.elapsed + time.monotonic() - began, UNSENT)
-    try:
-        recorder.close(patience)
-        conclude(folder, study, runs)
-    except KeyboardInterrupt:
-        return Outcome(folder.name, problem, runs.tracker.uri, interrupted=True)
     return Outcome(folder.name, problem, runs.tracker.uri, interrupted=False)
 
 
@@ -240,13 +239,14 @@ def _interrupted(reason: str, folder: SearchFolder) -> FailedError:
 
 
 def _expected(
-    folder: SearchFolder, record: SearchRecord, tracking_uri: str, study_url: str
+    folder: SearchFolder, record: SearchRecord, problem: Problem, tracking_uri: str, study_url: str
 ) -> Expected:
     return Expected(
         node=own_node(),
         folder=str(folder.path),
         run_id=record.run_id,
         data=record.data,
+        data_digest=problem.data_digest,
         versions=versions_here(),
         file_stores=file_stores(tracking_uri, study_url),
     )

@@ -28,6 +28,7 @@ class Expected:
 
     node: id of the driver's own.
     folder: of the search, with its run id: what a node sees there must be this search.
+    data_digest: of the data that the driver has loaded.
     file_stores: what lies in files on the driver's node, and what to use instead.
     """
 
@@ -35,6 +36,7 @@ class Expected:
     folder: str
     run_id: str
     data: str | None
+    data_digest: str
     versions: dict[str, str]
     file_stores: list[str]
 

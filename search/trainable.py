@@ -101,7 +101,7 @@ class TrialActor(tune.Trainable):
         try:
             distribution = self._load(job.config)
         except Exception as error:
-            yield self._not_loaded(error)
+            yield self._not_loaded(error, job.config)
             return
         publish = functools.partial(self._publisher.publish, config=job.config)
         folder = TrialFolder(self._folder)
@@ -121,10 +121,15 @@ class TrialActor(tune.Trainable):
         resolve_learner(config)
         return distribution
 
-    def _not_loaded(self, error: Exception) -> Progress:
-        """Blame the node for what the driver found in order, unless it is the driver's own."""
+    def _not_loaded(self, error: Exception, config: Config) -> Progress:
+        """Blame the node for what the driver found in order, unless it is the driver's own.
+
+        A job that was begun on other data than the driver has now finds them on no node.
+        """
         told = failure(error, self._folder)
-        if self._node == self._expected.node or not isinstance(error, UserError | DataError):
+        own = self._node == self._expected.node
+        outdated = config.problem.data_digest != self._expected.data_digest
+        if own or outdated or not isinstance(error, UserError | DataError):
             return told
         return Progress("unfit", 0, reason=placed([told.reason]))
 

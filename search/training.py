@@ -299,7 +299,7 @@ class _Run:
         except PreparationError as error:
             how = "uncompiled" if self.formulation.compiled else "uncaptured"
             log.warning("%s runs %s: %s", self.config.algorithm, how, error)
-            self.formulation = replace(self.formulation, compiled=False, captured=False)
+            self.formulation = engine.unprepared(self.formulation)
             self.ready = None
             return self._gradients(hyper, episodes, keys)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
+from collections import ChainMap, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +12,7 @@ from spaces.errors import SpaceError, nearest
 from spaces.mixing import mixing_problems
 from spaces.networks import NETWORK_SPACES
 from spaces.parameter import Choice, Fixed, Parameter, Trial, Value, values_of
-from spaces.space import EVERY_OWNER, UNGROUPED, VARIANT, Kind, Space, bare, checked
+from spaces.space import EVERY_OWNER, UNGROUPED, Kind, Space, bare, checked
 
 SPACES: Mapping[str, Space] = ChainMap(ALGORITHM_SPACES, NETWORK_SPACES)
 
@@ -139,12 +139,19 @@ class SearchSpace:
         return {point: moves for point, moves in adjusted.items() if moves}
 
     def adjusted_defaults(self) -> dict[str, tuple[Value, Value]]:
-        """Return (published, used) for each default that an override excludes."""
+        """Return (published, used) for each default that an override excludes.
+
+        The variant of a parameter has a name of its own where it does not start as the others do.
+        """
+        starts: dict[str, dict[str, tuple[Value, Value]]] = defaultdict(dict)
+        for algorithm in self.algorithms:
+            for network in self.networks:
+                for name, (_, published, used) in self._nearest(algorithm, network, {}).items():
+                    starts[bare(name)][name] = published, used
         return {
-            name.partition(VARIANT)[0]: (published, used)
-            for algorithm in self.algorithms
-            for network in self.networks
-            for name, (_, published, used) in self._nearest(algorithm, network, {}).items()
+            name if len({*variants.values()}) > 1 else plain: (published, used)
+            for plain, variants in starts.items()
+            for name, (published, used) in variants.items()
             if published != used
         }
 

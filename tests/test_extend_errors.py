@@ -43,6 +43,8 @@ BROKEN = """
     )
     network_no_kind = replace(waves, space=Space(waves.space.parameters, {"classification": WAVES}))
 
+    wrong_groups = replace(waves, space=replace(waves.space, grouped={"group": frozenset({2})}))
+
     def fails(network, objective):
         return 1 / 0
     failing = replace(signed_maml, entry=algorithms.Entry(fails, "fails"))
@@ -99,6 +101,7 @@ CASES = [
     ({"algorithms": ["broken:no_default"]}, "space.defaults['regression']: inner_lr, inner_steps"),
     ({"algorithms": ["broken:classes_only"]}, "broken:classes_only: is not for regression"),
     ({"networks": ["broken:network_no_kind"]}, "broken:network_no_kind: is not for regression"),
+    ({"networks": ["broken:wrong_groups"]}, "space.grouped: group: must be a Choice or Fixed of"),
     (
         {"algorithms": ["broken:failing"]},
         "broken:failing on mlp: building it failed: ZeroDivisionError: division by zero "

@@ -133,10 +133,18 @@ def test_a_formulation_is_stripped_of_what_a_device_lacks(monkeypatch: pytest.Mo
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
     monkeypatch.setattr(engine, "can_compile", lambda: True)
     assert engine.possible(every, cpu) == Formulation(8, compiled=True)
-    assert engine.possible(every, gpu) == Formulation(8, captured=True, precision="tf32")
-    assert engine.possible(every, torch.device("mps")) == Formulation(8)
+    on_gpu = Formulation(8, captured=True, precision="tf32", together=8)
+    assert engine.possible(every, gpu) == on_gpu
+    assert engine.possible(every, torch.device("mps")) == Formulation(8, together=8)
     monkeypatch.setattr(engine, "can_compile", lambda: False)
-    assert engine.possible(every, cpu) == Formulation(8)
+    assert engine.possible(every, cpu) == Formulation(8, together=8)
+    # Replicas share a batch then, as where nothing was to be compiled.
+    chosen = engine.choose((1,), cpu, 10**9, replicas=8)
+    assert (chosen.compiled, chosen.together) == (True, 1)
+    assert engine.possible(chosen, cpu) == engine.choose((1,), cpu, 1, replicas=8)
+    assert engine.unprepared(chosen) == engine.choose((1,), cpu, 1, replicas=8)
+    captured = Formulation(8, captured=True, together=4)
+    assert engine.unprepared(captured) == Formulation(8, together=4)
 
 
 def test_what_is_prepared_follows_from_the_formulation() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,3 +47,10 @@ def test_what_was_there_stays_when_writing_fails(
     assert caught.value.filename == str(file)
     assert file.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_error_names_the_file_and_no_temporary_one(tmp_path: Path) -> None:
+    for file in (tmp_path / "missing" / "file", tmp_path):
+        with pytest.raises(OSError, match=re.escape(f": '{file}'")) as caught:
+            write_atomically(file, b"content")
+        assert ".tmp" not in str(caught.value)

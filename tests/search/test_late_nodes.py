@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import ray
@@ -68,9 +68,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def join(cluster: Cluster, folders: Sequence[Path] = (), **environment: str) -> str:
-    """Let a node join that finds packages in `folders` first; return its id."""
+    """Let a node join that finds packages in `folders` first; return its id.
+
+    Ray counts a GPU that it has, whether there is one or not.
+    """
     path = os.pathsep.join(str(folder) for folder in [*folders, ROOT])
-    node = cluster.add_node(num_cpus=2, env_vars={"PYTHONPATH": path, **environment})
+    node = cluster.add_node(num_cpus=2, num_gpus=1, env_vars={"PYTHONPATH": path, **environment})
     return str(node.node_id)
 
 
@@ -107,15 +110,22 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
     return search
 
 
-def driven(search: Search, folder: Path, change: Callable[[], object]) -> None:
-    """Run a search, and meanwhile change its cluster."""
+def driven(
+    search: Search,
+    folder: Path,
+    change: Callable[[], object],
+    gpu: float | Literal["auto"] = 0,
+) -> None:
+    """Run a search, and change its cluster once as many trials wait as do without a node."""
     (folder / NODE_FILE).write_text(json.dumps({"run_id": "mine"}))
-    expected = Expected(ray_cluster.own_node(), str(folder), "mine", None, versions_here(), [])
+    expected = Expected(ray_cluster.own_node(), str(folder), "mine", None, "", versions_here(), [])
     errors: list[Exception] = []
 
     def meanwhile() -> None:
         try:
-            wait_until(lambda: len(search.conductor.running) == TRIALS, 60, "trials that wait")
+            # What the first one needs is to be known before the others are handed out.
+            waiting = 1 if gpu == "auto" else TRIALS
+            wait_until(lambda: len(search.conductor.running) >= waiting, 60, "trials that wait")
             change()
         except Exception as error:  # Told by the test, at its end.
             errors.append(error)
@@ -123,7 +133,7 @@ def driven(search: Search, folder: Path, change: Callable[[], object]) -> None:
 
     changing = Thread(target=meanwhile)
     changing.start()
-    drive(search.conductor, Resources(1, 0), "http://127.0.0.1:1", expected, None)
+    drive(search.conductor, Resources(1, gpu), "http://127.0.0.1:1", expected, None)
     changing.join()
     assert errors == []
 
@@ -137,8 +147,13 @@ def left_out(search: Search) -> list[str]:
     return [text for text in said if text.endswith(LEFT_OUT)]
 
 
+@pytest.mark.parametrize("gpu", [0, "auto"])
 def test_a_search_goes_on_without_the_nodes_that_are_unfit(
-    cluster: Cluster, search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: float | Literal["auto"],
+    cluster: Cluster,
+    search: Search,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sent: Counter[tuple[str, str]] = Counter()
     leave_out = driver._Telling._left_out
@@ -157,7 +172,7 @@ def test_a_search_goes_on_without_the_nodes_that_are_unfit(
         wait_until(lambda: len(left_out(search)) == 2, 90, "another node that is unfit")
         join(cluster)
 
-    driven(search, tmp_path, nodes_join)
+    driven(search, tmp_path, nodes_join, gpu)
     assert search.conductor.blocked == ""
     assert search.states() == ["COMPLETE"] * TRIALS
     first, second = left_out(search)

@@ -15,7 +15,7 @@ HERE, ELSEWHERE = "a" * 8, "b" * 8
 @pytest.fixture
 def expected(tmp_path: Path) -> Expected:
     (tmp_path / NODE_FILE).write_text(json.dumps({"run_id": "mine"}))
-    return Expected(HERE, str(tmp_path), "mine", None, versions_here(), [])
+    return Expected(HERE, str(tmp_path), "mine", None, "", versions_here(), [])
 
 
 class Sleeps:

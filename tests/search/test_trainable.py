@@ -34,17 +34,29 @@ def test_what_cannot_be_loaded_is_another_nodes_fault_but_not_the_drivers_own(
     error: Exception, tmp_path: Path
 ) -> None:
     actor = object.__new__(TrialActor)
-    actor._expected = Expected("drivers", "", "", None, {}, [])
+    config = small_config()
+    actor._expected = Expected("drivers", "", "", None, config.problem.data_digest, {}, [])
     actor._folder = tmp_path
     actor._node = "drivers"
-    assert actor._not_loaded(error).phase == "failed"
+    assert actor._not_loaded(error, config).phase == "failed"
     actor._node = "another"
-    told = actor._not_loaded(error)
+    told = actor._not_loaded(error, config)
     assert told.phase == "unfit"
     assert told.reason.startswith("node ")
     assert told.reason.endswith(f": {error}")
-    assert actor._not_loaded(KeyError("a mistake of ours")).phase == "failed"
-    assert actor._not_loaded(MemoryError()).phase == "out_of_memory"
+    assert actor._not_loaded(KeyError("a mistake of ours"), config).phase == "failed"
+    assert actor._not_loaded(MemoryError(), config).phase == "out_of_memory"
+
+
+def test_a_job_that_was_begun_on_other_data_makes_no_node_unfit(tmp_path: Path) -> None:
+    actor = object.__new__(TrialActor)
+    actor._expected = Expected("drivers", "", "", None, "newer", {}, [])
+    actor._folder, actor._node, actor._unfit, actor._data = tmp_path, "another", "", None
+    config = small_config()
+    older = replace(config, problem=replace(config.problem, data_digest="older"))
+    [told] = actor._run(Job("trial", 3, older, str(tmp_path)))
+    assert told.phase == "failed"
+    assert "data" in told.reason
 
 
 @pytest.mark.parametrize("measured", [True, False])

@@ -54,7 +54,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(search: Search, resources: Resources, folder: Path, **told: Any) -> None:
     folder.mkdir()
     plan = json.dumps({"folder": str(folder), "others": 1, "reports": 1, **told})
-    expected = Expected(ray_cluster.own_node(), str(folder), "", None, {}, [])
+    expected = Expected(ray_cluster.own_node(), str(folder), "", None, "", {}, [])
     drive(search.conductor, resources, plan, expected, None, trainable=WaitingActor)
 
 

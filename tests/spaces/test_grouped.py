@@ -181,6 +181,19 @@ def test_a_specification_names_the_field_of_such_a_model() -> None:
     assert parse_spec(resolved).resolved() == resolved
 
 
+@pytest.mark.parametrize("algorithms", [["maml", "t-net"], ["t-net", "maml"]])
+def test_where_algorithms_start_apart_each_start_is_told(algorithms: list[str]) -> None:
+    models = Choice(("resnext50_32x4d", "resnet34"))
+    space = SearchSpace(
+        algorithms, ["torchvision"], "classification", {"torchvision/model": models}
+    )
+    published = NETWORK_SPACES["torchvision"].defaults["classification"]["model"]
+    assert space.adjusted_defaults() == {
+        "torchvision/model": (published, "resnext50_32x4d"),
+        "torchvision/model@ungrouped": (published, "resnet34"),
+    }
+
+
 def test_a_network_of_your_own_may_say_what_of_it_is_grouped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
