@@ -42,7 +42,7 @@ LEFT_OUT = (
 SETTINGS = {"COLUMNS": "160", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
 
 # What a command in a process of its own may take.
-SECONDS = 200
+SECONDS = 400
 
 # What keeps a ready-made search short, beside few trials and episodes.
 SMALL = (

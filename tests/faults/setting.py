@@ -117,6 +117,6 @@ class Setting:
         """Return how often a trial has sealed."""
         return len(list((self.trial(number) / "episodes").glob("*.parquet")))
 
-    def wait_sealed(self, number: int, shards: int, seconds: float = 120) -> None:
+    def wait_sealed(self, number: int, shards: int, seconds: float = 300) -> None:
         """Wait until a trial has sealed so often."""
         wait_until(self.sealed(number, shards), seconds, f"shard {shards} of trial {number}")
