@@ -108,7 +108,7 @@ def test_a_fully_connected_network_runs_alike_on_images_and_vectors(
 def test_replicas_repay_compiling_sooner_but_less_than_as_many_trials_would() -> None:
     device = torch.device("cpu")
     alone = round(engine.COMPILE_SECONDS / engine.SAVED_SECONDS)
-    for batches, replicas in ((alone + 1, 1), (alone // 3, 8), (alone // 2 + 1, 4)):
+    for batches, replicas in ((alone + 1, 1), (alone // 2, 8), (alone * 2 // 3, 4)):
         assert engine.choose((1,), device, batches, replicas=replicas).compiled
     for batches, replicas in ((alone, 1), (alone // 8 + 1, 8), (alone // 4 + 1, 4)):
         assert not engine.choose((1,), device, batches, replicas=replicas).compiled
