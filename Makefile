@@ -25,7 +25,7 @@ test: $(INSTALLED) lint types
 
 # Every recipe as a compiled program: minutes of compiling.
 test-exhaustive: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 -m exhaustive --timeout 1800
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 -m exhaustive --timeout 900
 
 # The whole table of faults, with its full counts and times.
 test-faults: $(INSTALLED)

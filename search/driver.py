@@ -296,9 +296,8 @@ class _Telling(_Stateless, FIFOScheduler):
         job, progress = self._jobs[trial.trial_id], Progress.from_json(result[PROGRESS])
         self._silence.broken(trial.trial_id)
         if progress.phase == "unfit":
-            self._given.learn(
-                job, {}
-            )  # What others wait to learn from it they learn from the next.
+            # What others wait to learn from it they learn from the next.
+            self._given.learn(job, {})
             return self._conductor.told(job, self._left_out(trial, result[NODE], progress))
         self._given.learn(job, progress.summaries)
         return self._conductor.told(job, progress)
@@ -317,7 +316,8 @@ class _Telling(_Stateless, FIFOScheduler):
         if progress.phase == "blocked":
             self._conductor.block(progress.reason)
         config = trial.config | {UNFIT_NODES: self._unfit.ids}
-        trial.placement_group_factory = TrialActor.default_resource_request(config)
+        actor_class = trial.get_trainable_cls()
+        trial.placement_group_factory = actor_class.default_resource_request(config)
 
     def _left_out(self, trial: Any, node: str, progress: Progress) -> Progress:
         """Leave a node out from now on; where no other is left, its trial blocks the search."""

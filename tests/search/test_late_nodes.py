@@ -190,10 +190,8 @@ def test_a_search_goes_on_without_the_nodes_that_are_unfit(
 def test_a_search_goes_on_without_a_node_on_which_no_process_starts(
     cluster: Cluster, search: Search, tmp_path: Path
 ) -> None:
-    unfit: list[str] = []
-
     def nodes_join() -> None:
-        unfit.append(join(cluster, [without_mlflow(tmp_path / "broken")]))
+        join(cluster, [without_mlflow(tmp_path / "broken")])
         wait_until(lambda: len(left_out(search)) == 1, 90, "a node that is unfit")
         join(cluster)
 
