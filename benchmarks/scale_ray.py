@@ -95,7 +95,7 @@ class RaySearch:
         conductor.search = self
         told = json.dumps({"seed": self.spec.seed, "pause": PAUSE})
         with processors(self._processes):
-            expected = Expected(ray_cluster.own_node(), str(self._folder), "", None, {}, [])
+            expected = Expected(ray_cluster.own_node(), str(self._folder), "", None, "", {}, [])
             with mock.patch.object(driver, "is_elastic", return_value=True):
                 driver.drive(conductor, Resources(1, 0), told, expected, None, TellingActor)
         return self._marks

@@ -60,6 +60,9 @@ class Nobody:
     def ended(self, job: Job, state: State, progress: Progress, reason: str) -> None:
         """Show nothing."""
 
+    def remarks(self, text: str) -> None:
+        """Show nothing."""
+
 
 class Clock:
     """Seconds of the simulation."""

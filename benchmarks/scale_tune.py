@@ -102,7 +102,7 @@ def _seconds(trials: int, reports: int, processes: int) -> float:
 
         # Such a trial records nothing; where it would, it reads what it is to do.
         instead = json.dumps({"reports": reports, "pause": processes / RATE})
-        expected = Expected(ray_cluster.own_node(), folder, "", None, {}, [])
+        expected = Expected(ray_cluster.own_node(), folder, "", None, "", {}, [])
         with (
             mock.patch.object(conductor, "next_job", partial(timed, conductor.next_job)),
             mock.patch.object(conductor, "told", partial(timed, conductor.told)),
