@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms import Objective, make
+from algorithms.algorithm import Hyper
 from algorithms.parts.losses import CLASSIFICATION, REGRESSION
 from benchmarks.contenders import ours, torch_parts
 from benchmarks.contenders.contender import Options
@@ -68,7 +69,7 @@ def prototypical(workload: Workload) -> float:
     for support, support_targets, query, query_targets in episodes:
         classifier: Any = part("nn.protonet").PrototypicalClassifier(body(support), support_targets)
         (loss_of(classifier(body(query)), query_targets) / len(episodes)).backward()
-    expected = [p.grad for p in body.parameters()]
+    expected = torch_parts.gradients(body.parameters())
     weights = torch_parts.weights(workload, DOUBLE)
     meta = {name: value for name, value in weights.items() if not name.startswith("head.")}
     return distance(gradients("prototypical", workload, meta), flat(expected))
@@ -82,7 +83,7 @@ def meta_sgd(workload: Workload) -> float:
         [nn.Parameter(torch.full_like(p, workload.inner_lr)) for p in whole.parameters()]
     )
     differentiate(learner, workload)
-    expected = [p.grad for p in (*whole.parameters(), *learner.lrs)]
+    expected = torch_parts.gradients((*whole.parameters(), *learner.lrs))
     weights = torch_parts.weights(workload, DOUBLE)
     rate = torch.tensor(workload.inner_lr, dtype=torch.float64)
     meta = weights | {f"rate/{name}": rate.expand_as(w).clone() for name, w in weights.items()}
@@ -106,8 +107,12 @@ def meta_curvature(workload: Workload) -> float:
             matrix.data.copy_(value.T if kind == "mc_out" else value)
             transposed.append((matrix, kind == "mc_out"))
     differentiate(learner, workload)
-    expected = [p.grad for p in whole.parameters()]
-    expected += [m.grad.T if turned else m.grad for m, turned in transposed]
+    matrix_gradients = torch_parts.gradients(matrix for matrix, _ in transposed)
+    expected = torch_parts.gradients(whole.parameters())
+    expected += [
+        gradient.T if turned else gradient
+        for gradient, (_, turned) in zip(matrix_gradients, transposed, strict=True)
+    ]
     return distance(gradients("meta-curvature", workload, weights | matrices), flat(expected))
 
 
@@ -132,7 +137,7 @@ def gradients(method: str, workload: Workload, meta: Params) -> np.ndarray:
     classes = torch.arange(workload.ways).expand(len(sx), -1)
     batch = Episodes(Examples(sx, sy), Examples(qx, qy), classes, torch.arange(len(sx)))
     rate = torch.tensor(workload.inner_lr, dtype=torch.float64)
-    hyper = {"inner_lr": rate, "inner_steps": workload.inner_steps}
+    hyper: Hyper = {"inner_lr": rate, "inner_steps": workload.inner_steps}
     algorithm = make(method, network, objective, {})
     found, _, _ = algorithm.meta_gradients(meta, {}, hyper, batch, batch.index)
     return flat([found[name] for name in meta])
@@ -158,7 +163,7 @@ def main() -> None:
     for workload in workloads():
         found, expected = ours.eager(workload, DOUBLE), theirs.build(workload, DOUBLE)
         apart = distance(found.flat(found.run()), expected.flat(expected.run()))
-        rows = {workload.method: apart}
+        rows: dict[str, float] = {workload.method: apart}
         if workload.method == "maml":
             rows["meta-sgd"] = meta_sgd(workload)
             rows["meta-curvature"] = meta_curvature(workload)

@@ -237,7 +237,7 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     pin(1)
-    found = {}
+    found: dict[Case, float] = {}
     for problem in (sinusoid(), omniglot()):
         found |= measured(problem, arguments.repeats)
     table = rows(found)

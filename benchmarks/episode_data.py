@@ -15,9 +15,10 @@ import numpy as np
 
 from benchmarks.loaders.work import Work
 from episodes.class_splits import read_class_split, read_name_split
+from episodes.episode import Split
 from episodes.omniglot_images import DRAWINGS, ROTATIONS, load_images
 
-PARTS = {"train": "train", "validation": "val", "test": "test"}
+PARTS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 
 
 def prepare(work: Work, folder: Path) -> None:

@@ -20,13 +20,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 import networks
 from algorithms import ALGORITHMS, Objective, engine
-from algorithms.algorithm import Diagnostics
+from algorithms.algorithm import Diagnostics, Hyper
 from algorithms.allocator import keep_freed_memory
 from algorithms.parts.losses import REGRESSION
 from algorithms.programs import can_compile
@@ -51,10 +51,10 @@ Result = TypeVar("Result")
 class Training:
     """Second-order MAML on the sinusoids, batch after batch."""
 
-    def __init__(self, device: torch.device, **how: bool):
+    def __init__(self, device: torch.device, **how: Any):
         network = networks.build("mlp", (1,), 1, {})
         self._algorithm = ALGORITHMS["maml"].make(network, Objective(REGRESSION))
-        self._hyper = {"inner_lr": torch.tensor(0.01, device=device), "inner_steps": 1}
+        self._hyper: Hyper = {"inner_lr": torch.tensor(0.01, device=device), "inner_steps": 1}
         meta, self._state = self._algorithm.init(self._hyper, torch.Generator().manual_seed(0))
         self._meta = {name: value.to(device) for name, value in meta.items()}
         self._outer = OuterLoop(self._meta, OUTER)

@@ -232,12 +232,12 @@ def markdown(report: Report) -> str:
         parts += [f"## {title}", table(HEADER, [row.cells() for row in listed])]
         parts += reasons(listed)
     if report.overheads:
-        rows = [_values(row) for row in report.overheads]
+        overheads = [_values(row) for row in report.overheads]
         parts += [
             "## Beside training",
             "Microseconds an episode on the sinusoids (meta-batches of 25, second order, 1 step), "
             "and as a share of training: drawing the episodes, and recording every one of them "
             "(rows, parquet, digest, file). The goal is at most 5 % each.",
-            table(list(report.overheads[0]), rows),
+            table(list(report.overheads[0]), overheads),
         ]
     return "\n\n".join(parts) + "\n"

@@ -123,7 +123,9 @@ def main() -> None:
         if arguments.study_url:
             name = sqlalchemy.make_url(arguments.study_url).get_backend_name()
             stores[name] = arguments.study_url
-        runs = [("ours", SearchStudy, store, arguments.trials) for store in stores]
+        runs: list[tuple[str, type[SearchStudy], str, list[int]]] = [
+            ("ours", SearchStudy, store, arguments.trials) for store in stores
+        ]
         if arguments.plain:
             runs.append(("plain", PlainStudy, "sqlite", [arguments.plain]))
         for contender, kind, store, marks in runs:

@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,7 +90,7 @@ def reports(job: Job, seconds: float, seed: int) -> Iterator[tuple[float, Progre
         if end != "final" and ends <= until:
             yield ends, Progress(end, episodes - 1, history=list(history), reason=SIMULATED)
             return
-        now, value = until, metric(job.config.hyper["outer_lr"], luck, episodes)
+        now, value = until, metric(float(job.config.hyper["outer_lr"]), luck, episodes)
         history.append({"episodes": episodes, "value": value})
         phase: Phase = "final" if episodes == EPISODES else "rung"
         yield now, Progress(phase, episodes, value, list(history))
@@ -167,9 +168,7 @@ class Simulation:
                 return
             self._clock.now, _, job, progress, story, began = heapq.heappop(queue)
             self._told += 1
-            stop = self._timed(
-                lambda job=job, progress=progress: self.conductor.told(job, progress)
-            )
+            stop = self._timed(partial(self.conductor.told, job, progress))
             if stop or progress.ended:
                 yield job
             else:

@@ -105,6 +105,9 @@ def _together(
         return [each.result() for each in running]
 
 
+_barrier: Barrier
+
+
 def _set_barrier(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier
@@ -167,6 +170,7 @@ def main() -> None:
     # Otherwise the servers would outlive this process when it is told to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     names = arguments.store or offered()
+    header: tuple[str, ...] = HEADER
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="tracking-") as folder:
         places = {name: Path(folder) / str(number) for number, name in enumerate(names)}
@@ -188,7 +192,7 @@ def main() -> None:
                 for name, place in places.items()
                 for each in measure(name, place, arguments.processes, episodes, seconds)
             ]
-            header, lines = HEADER, rows(found)
+            lines = rows(found)
     if arguments.json:
         print(json.dumps([dict(zip(header, line, strict=True)) for line in lines]))
     else:

@@ -153,9 +153,10 @@ class _Writer:
 
 
 def _config(rng: np.random.Generator) -> Config:
-    hyper = {"inner_lr": float(rng.random()), "inner_steps": 1, "inner_steps_evaluation": 5}
+    hyper: dict[str, float | int | str | bool] = {"inner_lr": float(rng.random())}
+    hyper |= {"inner_steps": 1, "inner_steps_evaluation": 5}
     hyper |= {"outer_lr": 1e-3, "outer_optimizer": "adam", "meta_batch_size": 25, "clip_norm": 10.0}
-    settings = {"depth": 2, "width": 40, "activation": "relu"}
+    settings: dict[str, float | int | str | bool] = {"depth": 2, "width": 40, "activation": "relu"}
     return Config(PROBLEM, "maml", "mlp", hyper, settings, episodes=10_000)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -130,7 +130,7 @@ def started(
         process.stdout.close()
 
 
-def session_members(leader: subprocess.Popen[str]) -> dict[int, str]:
+def session_members(leader: subprocess.Popen[Any]) -> dict[int, str]:
     """Return the processes in the session of one that `started` began, by id with their names."""
     members = {}
     for entry in Path("/proc").iterdir():

@@ -66,7 +66,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        command = [self._binaries / "postgres", "-D", self._data, "-p", str(self.port)]
+        command = [str(self._binaries / "postgres"), "-D", str(self._data), "-p", str(self.port)]
         command += ["-c", f"listen_addresses={self._host}", "-c", "unix_socket_directories="]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -112,9 +112,9 @@ class Postgres:
         password_file.write_text(self.password)
         if self._as_user:
             shutil.chown(password_file, self._as_user["user"])
-        command = [self._binaries / "initdb", "-D", self._data, "--no-sync", "--encoding=UTF8"]
-        command += ["--locale=C", "--auth=scram-sha-256", f"--username={POSTGRES_USER}"]
-        command += [f"--pwfile={password_file}"]
+        command = [str(self._binaries / "initdb"), "-D", str(self._data), "--no-sync"]
+        command += ["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"]
+        command += [f"--username={POSTGRES_USER}", f"--pwfile={password_file}"]
         done = subprocess.run(
             command, capture_output=True, text=True, cwd="/", env={"LC_ALL": "C"}, **self._as_user
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import networks
 from algorithms import ALGORITHMS, Objective, engine
+from algorithms.algorithm import Hyper
 from algorithms.allocator import keep_freed_memory
 from algorithms.parts.losses import CLASSIFICATION, REGRESSION
 from benchmarks.contenders import torch_parts
@@ -37,7 +39,7 @@ def captured(workload: Workload, options: Options) -> Contender:
     return _build(workload, options, captured=True)
 
 
-def _build(workload: Workload, options: Options, **how: bool) -> Contender:
+def _build(workload: Workload, options: Options, **how: Any) -> Contender:
     chosen = engine.choose(workload.input_shape, torch.device(options.device))
     return build(workload, options, replace(chosen, **how), fit=True)
 
@@ -55,7 +57,7 @@ def build(
         CLASSIFICATION if ways else REGRESSION, transductive=True, ways=ways, train_classes=ways
     )
     algorithm = ALGORITHMS[workload.method].make(network, objective)
-    hyper = {
+    hyper: Hyper = {
         "inner_lr": torch.tensor(
             workload.inner_lr, dtype=getattr(torch, options.dtype), device=options.device
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,17 @@ def modules(workload: Workload, options: Options) -> tuple[nn.Module, nn.Module]
         ):
             parameter.copy_(value)
     return body, head
+
+
+def gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Return what parameters have gathered as gradients. Raises RuntimeError where one has none."""
+    found = [parameter.grad for parameter in parameters]
+    present = [each for each in found if each is not None]
+    if len(present) < len(found):
+        raise RuntimeError(
+            f"{len(found) - len(present)} of {len(found)} parameters have no gradient"
+        )
+    return present
 
 
 def contender(

@@ -47,6 +47,6 @@ def build(workload: Workload, options: Options) -> Contender:
             return [torch.stack(part).sum(0) for part in parts]
         for episode in episodes:
             backward(episode)
-        return [parameter.grad for parameter in whole.parameters()]
+        return torch_parts.gradients(whole.parameters())
 
     return torch_parts.contender(workload, options, compute)

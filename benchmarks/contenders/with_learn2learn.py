@@ -79,6 +79,6 @@ def build(workload: Workload, options: Options) -> Contender:
             for _ in range(workload.inner_steps):
                 clone.adapt(loss_of(clone(inputs[0]), support_targets))
             (loss_of(clone(inputs[1]), query_targets) / len(episodes)).backward()
-        return [parameter.grad for parameter in whole.parameters()]
+        return torch_parts.gradients(whole.parameters())
 
     return torch_parts.contender(workload, options, compute)

@@ -35,6 +35,6 @@ def build(workload: Workload, options: Options) -> Contender:
             (loss_of(adapted(inputs[1]), query_targets) / len(episodes)).backward()
             torchopt.recover_state_dict(adapted, start)
             torchopt.recover_state_dict(inner, start_inner)
-        return [parameter.grad for parameter in parameters]
+        return torch_parts.gradients(parameters)
 
     return torch_parts.contender(workload, options, compute)

@@ -29,8 +29,8 @@ class Clock:
         if compiler is None:
             raise NotAllowedError("no C compiler: install gcc")
         library, self._offset = folder / "clock.so", folder / "clock.offset"
-        command = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, SOURCE]
-        subprocess.run(command, check=True)
+        flags = ["-O2", "-Wall", "-Werror", "-shared", "-fPIC"]
+        subprocess.run([compiler, *flags, "-o", library, SOURCE], check=True)
         self._offset.write_bytes(struct.pack("q", 0))
         self.environment = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(self._offset)}
 

@@ -105,8 +105,8 @@ def files_cut_short(setting: Setting) -> Audit:
         driver.wait()
     for number, pattern in enumerate(damages):
         newest = max(setting.trial(number).rglob(pattern), key=lambda file: file.stat().st_mtime_ns)
-        content = newest.read_bytes()
-        newest.write_bytes(content[: setting.rng.randrange(len(content))])
+        whole = newest.read_bytes()
+        newest.write_bytes(whole[: setting.rng.randrange(len(whole))])
     done = setting.run("resume", NAME)
     found = audit(setting.left, 3, repeat=(2,))
     found.expect(done.code == 0, done.output[-3000:])

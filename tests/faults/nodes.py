@@ -67,7 +67,7 @@ def head(
     arguments = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
     arguments.append(f"--temp-dir={temporary}")
     with node(
-        setting.folder / "head", host, *arguments, environment=TOKEN | environment
+        setting.folder / "head", host, *arguments, environment={**TOKEN, **environment}
     ) as running:
         address = f"{host.address}:{port}"
         setting.environment |= {"RAY_ADDRESS": address, **TOKEN, **environment}
@@ -159,4 +159,4 @@ def _runs(candidate: Node, trial: Path) -> bool:
     """Whether a node runs a trial: the trial's newest attempt names its process."""
     newest = max((trial / "attempts").glob("*.json"))
     found = re.search(r'"pid": (\d+)', newest.read_text())
-    return bool(found) and int(found[1]) in session_members(candidate.process)
+    return found is not None and int(found[1]) in session_members(candidate.process)

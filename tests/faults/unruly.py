@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import Any
 
 import torch
+from torch import Tensor
 
 import algorithms
 from algorithms import Algorithm, Objective
+from algorithms.algorithm import Diagnostics, Hyper
 from algorithms.registry import ALGORITHMS
-from networks import Network
+from episodes.episode import Episodes
+from networks import Network, Params
 from spaces.algorithms import ALGORITHM_SPACES
 from spaces.extension import AlgorithmExtension
 from spaces.parameter import Float, Int
@@ -35,15 +37,17 @@ def make_unruly(network: Network, objective: Objective) -> Algorithm:
     sound = ALGORITHMS["fomaml"].make(network, objective)
     calls = 0
 
-    def meta_gradients(meta: Any, state: Any, hyper: Any, *rest: Any) -> Any:
+    def meta_gradients(
+        meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor
+    ) -> tuple[Params, Params, Diagnostics]:
         nonlocal calls
         calls += 1
         trouble = trouble_of(int(hyper["trouble"]), float(hyper["luck"]))
         if calls > CALLS:
             _get_into(trouble)
         if calls == CALLS + 1 and trouble == HUNGRY:
-            _eat(len(rest[0]) * EATEN)
-        gradients, state, diagnostics = sound.meta_gradients(meta, state, hyper, *rest)
+            _eat(len(episodes) * EATEN)
+        gradients, state, diagnostics = sound.meta_gradients(meta, state, hyper, episodes, keys)
         if calls > CALLS and trouble == NAN:
             gradients = {name: value * torch.nan for name, value in gradients.items()}
         return gradients, state, diagnostics
