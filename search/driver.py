@@ -34,10 +34,10 @@ from search.ray_cluster import (
     nodes_with,
     own_node,
 )
-from search.ray_repair import every_death_survived, not_started, short_of_memory
+from search.ray_repair import every_death_survived, not_started, processes_of, short_of_memory
 from search.room import Resources, Room
 from search.run_job import HUNG, NO_MEMORY
-from search.silence import Silence, Standstill
+from search.silence import NOTICE, Silence, Standstill
 from search.timekeeper import NO_WORDS
 from search.trainable import (
     JOB,
@@ -55,6 +55,7 @@ MOST_RESTARTS = 100
 """Of one job: machines that are rented by the minute are taken away. A job that dies again and
 again at one place is given up much earlier, see `search.run_job`."""
 
+SLOW_START = f"no trial runs yet: for {NOTICE:g} s now the process of one is starting"
 LEFT_OUT = "no trial is sent to this node any more; the search goes on on the others"
 
 
@@ -238,6 +239,7 @@ class _Telling(_Stateless, FIFOScheduler):
         self._unfit = unfit
         self._silence = silence
         self._standstill = Standstill()
+        self._slow_start = Standstill()
 
     @property
     def supports_buffered_results(self) -> bool:
@@ -256,8 +258,11 @@ class _Telling(_Stateless, FIFOScheduler):
         # What was given the process of a trial that ended waits for no room.
         roomless = [trial for trial in waiting if trial.temporary_state.ray_actor is None]
         self._line.seen(waiting=len(roomless), running=len(running))
-        if self._standstill.begins(waiting=bool(waiting), running=bool(running)):
+        starts = bool(waiting) and processes_of(tune_controller) > 0
+        if self._standstill.begins(waiting=bool(waiting) and not starts, running=bool(running)):
             self._conductor.listener.remarks(_why_nothing_runs(waiting[0], self._unfit.ids))
+        if self._slow_start.begins(waiting=starts, running=bool(running)):
+            self._conductor.listener.remarks(SLOW_START)
         if self._unfit.ids and waiting and not running:
             hopeless = self._why_hopeless(waiting[0])
             if hopeless:

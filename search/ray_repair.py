@@ -39,6 +39,13 @@ def every_death_survived() -> Iterator[None]:
         RayActorManager._actor_task_failed = as_tune_does
 
 
+def processes_of(tune_controller: Any) -> int:
+    """Return how many processes of trials have their room, whether they run or are starting."""
+    # Tune's own state says of both, and of what waits for room, that it is pending.
+    number: int = tune_controller._actor_manager.num_live_actors
+    return number
+
+
 def short_of_memory(trial: Any) -> str:
     """Return why a Tune trial died last if that was lack of memory; "" if it was not.
 

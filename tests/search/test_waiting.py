@@ -15,7 +15,7 @@ import pytest
 import ray
 from ray.util import placement_group_table
 
-from search import driver, ray_cluster
+from search import driver, ray_cluster, silence
 from search.driver import drive
 from search.line import FIRST
 from search.node import Expected
@@ -71,6 +71,39 @@ def test_a_cluster_is_filled_at_once(tmp_path: Path) -> None:
         run(search, Resources(1, 0), tmp_path / "told", others=MANY, reports=20)
     assert seen(tmp_path / "told") == [MANY] * MANY
     assert search.states() == ["COMPLETE"] * 2 * MANY
+
+
+@pytest.mark.parametrize(
+    ("processors", "said"),
+    [pytest.param(1, "is starting", id="slow start"), pytest.param(0, "no node", id="no room")],
+)
+def test_why_nothing_runs_is_told_once(
+    processors: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process of the one trial waits for another, which never comes, before it is ready."""
+    monkeypatch.setattr(silence, "NOTICE", 1.0)
+    search = Search(tmp_path)
+    search.conduct(trials=1)
+    folder = tmp_path / "told"
+
+    def watch() -> None:
+        until = time.monotonic() + PATIENCE
+        while not remarks(search) and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(3.0)
+        (folder / "given-up").touch()
+        search.conductor.interrupted = processors == 0
+
+    watcher = Thread(target=watch)
+    with made_up(num_cpus=processors):
+        watcher.start()
+        run(search, Resources(1, 0), folder, others=2)
+    watcher.join()
+    assert [said in remark for remark in remarks(search)] == [True]
+
+
+def remarks(search: Search) -> list[str]:
+    return [text for kind, text in search.listener.events if kind == "remarks"]
 
 
 def asked_for(search: Search, folder: Path, enough: int) -> int:
