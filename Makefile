@@ -15,7 +15,7 @@ ifneq ($(BESIDE),)
 export METASWEEP_DATA ?= $(abspath $(BESIDE))
 endif
 
-.PHONY: search test test-exhaustive test-faults lint types format clean
+.PHONY: search test test-exhaustive test-faults test-long lint types format clean
 
 search: $(INSTALLED)
 	$(BIN)/metasweep search $(SPEC)
@@ -29,7 +29,11 @@ test-exhaustive: $(INSTALLED)
 
 # The whole table of faults, with its full counts and times.
 test-faults: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 4 --no-loadscope-reorder -m faults
+	$(BIN)/python -m pytest $(SEVERAL) -m faults
+
+# Both in one go, since the one computes while the other waits; without what `make test` runs.
+test-long: $(INSTALLED)
+	$(BIN)/python -m pytest $(SEVERAL) -m '(exhaustive or faults) and not again' --timeout 900
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

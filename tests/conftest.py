@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.servers import postgres_binaries
-from tests.several import Together, rank
+from tests.several import Together, rank, too_late
 
 torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -45,7 +45,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what is marked `cluster` where no PostgreSQL is installed; in CI that is a failure."""
+    """Skip what is marked `cluster` where no PostgreSQL is installed; in CI that is a failure.
+
+    What takes long is not begun where the time that CI has would not be enough for it.
+    """
+    if any(item.get_closest_marker(name) for name in ("faults", "exhaustive")) and too_late():
+        pytest.skip("no time is left to begin it")
     if item.get_closest_marker("cluster") and postgres_binaries() is None:
         reason = "no PostgreSQL server: install Debian's package postgresql"
         if os.environ.get("CI"):

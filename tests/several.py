@@ -1,8 +1,10 @@
-"""What runs in one process where the tests run in several, and what is begun with."""
+"""What runs in one process where the tests run in several, what is begun with, and until when."""
 
 from __future__ import annotations
 
+import os
 import re
+import time
 
 from xdist.scheduler import LoadScopeScheduling
 
@@ -13,6 +15,8 @@ CLUSTERS = re.compile(
 
 LONG = (
     f"{FAULTS}::test_the_whole_table[disk-full-for-long]",
+    "tests/algorithms/test_programs.py",
+    "tests/algorithms/test_traced_programs.py",
     "tests/benchmarks/test_scale_ray.py",
     "tests/faults/test_store_away.py",
     "tests/test_submit.py",
@@ -23,6 +27,7 @@ LONG = (
     "tests/test_interruption.py",
     "tests/test_end_to_end.py",
     "tests/test_stores.py",
+    "tests/search/test_scale_simulation.py",
 )
 """What takes a minute and more, by how its name begins: begun with last, it would run alone at the
 end."""
@@ -32,6 +37,11 @@ def rank(nodeid: str) -> int:
     """Return when a test is to be begun with: lower first."""
     starts = (place for place, start in enumerate(LONG) if nodeid.startswith(start))
     return next(starts, len(LONG))
+
+
+def too_late() -> bool:
+    """Whether it is later than BEGIN_BEFORE, if that is set, in seconds since 1970."""
+    return time.time() > float(os.environ.get("BEGIN_BEFORE", "inf"))
 
 
 class Together(LoadScopeScheduling):

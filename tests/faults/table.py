@@ -16,12 +16,14 @@ class Fault:
 
     run: raises NotAllowedError where this machine does not allow it.
     short: whether `make test` runs it, shortened; the whole table has it in any case.
+    alike: whether shortened it is the same: it has neither counts nor times to shorten.
     postgres: whether it needs PostgreSQL's server.
     otherwise: the fault that `make test` runs in its place where this machine does not allow it.
     """
 
     run: Callable[[Setting], Audit]
     short: bool = True
+    alike: bool = False
     postgres: bool = False
     otherwise: str | None = None
 
@@ -29,30 +31,30 @@ class Fault:
 FAULTS = {
     "driver-killed": Fault(processes.driver_killed),
     "trial-killed": Fault(processes.trial_killed),
-    "worker-killed": Fault(nodes.worker_killed, short=False, postgres=True),
+    "worker-killed": Fault(nodes.worker_killed, short=False, alike=True, postgres=True),
     "worker-killed-in-network": Fault(
-        nodes.worker_killed_in_network, postgres=True, otherwise="worker-killed"
+        nodes.worker_killed_in_network, alike=True, postgres=True, otherwise="worker-killed"
     ),
-    "head-gone": Fault(nodes.head_gone, postgres=True),
-    "mlflow-in-trouble": Fault(stores.mlflow_in_trouble),
+    "head-gone": Fault(nodes.head_gone, postgres=True, alike=True),
+    "mlflow-in-trouble": Fault(stores.mlflow_in_trouble, alike=True),
     "mlflow-down": Fault(stores.mlflow_down, short=False),
-    "mlflow-slow": Fault(stores.mlflow_slow, short=False),
-    "mlflow-broken": Fault(stores.mlflow_broken, short=False),
-    "mlflow-never-back": Fault(stores.mlflow_never_back),
+    "mlflow-slow": Fault(stores.mlflow_slow, short=False, alike=True),
+    "mlflow-broken": Fault(stores.mlflow_broken, short=False, alike=True),
+    "mlflow-never-back": Fault(stores.mlflow_never_back, alike=True),
     "postgres-restarted": Fault(stores.postgres_restarted, postgres=True),
     "disk-full": Fault(disks.disk_full),
-    "disk-full-for-long": Fault(disks.disk_full_for_long, short=False),
-    "disk-full-from-the-start": Fault(disks.disk_full_from_the_start),
+    "disk-full-for-long": Fault(disks.disk_full_for_long, short=False, alike=True),
+    "disk-full-from-the-start": Fault(disks.disk_full_from_the_start, alike=True),
     "two-drivers": Fault(processes.two_drivers),
     "trial-hangs": Fault(trials.trial_hangs),
     "trial-cannot-end": Fault(trials.trial_cannot_end, short=False),
-    "node-short-of-memory": Fault(trials.node_short_of_memory),
-    "trial-killed-by-the-kernel": Fault(trials.trial_killed_by_the_kernel),
+    "node-short-of-memory": Fault(trials.node_short_of_memory, alike=True),
+    "trial-killed-by-the-kernel": Fault(trials.trial_killed_by_the_kernel, alike=True),
     "clock-set-back": Fault(clock.clock_set_back),
     "stopped-for-a-while": Fault(processes.stopped_for_a_while),
-    "orphan-wakes-up": Fault(processes.orphan_wakes_up),
-    "files-cut-short": Fault(disks.files_cut_short),
+    "orphan-wakes-up": Fault(processes.orphan_wakes_up, alike=True),
+    "files-cut-short": Fault(disks.files_cut_short, alike=True),
     "random-trouble": Fault(trials.random_trouble),
     # `make test` has these tests one by one.
-    "hostile-input": Fault(hostile.hostile_input, short=False),
+    "hostile-input": Fault(hostile.hostile_input, short=False, alike=True),
 }

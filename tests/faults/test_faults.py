@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 from pathlib import Path
@@ -20,11 +21,14 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def _rows(full: bool) -> list[object]:
-    return [
-        pytest.param(name, id=name, marks=[pytest.mark.cluster] if fault.postgres else [])
-        for name, fault in FAULTS.items()
-        if full or fault.short
-    ]
+    rows = []
+    for name, fault in FAULTS.items():
+        if full or fault.short:
+            marks = [pytest.mark.cluster] if fault.postgres else []
+            if full and fault.short and fault.alike:
+                marks.append(pytest.mark.again)
+            rows.append(pytest.param(name, id=name, marks=marks))
+    return rows
 
 
 @pytest.mark.timeout(600)
@@ -52,6 +56,12 @@ def _check(name: str, folder: Path, full: bool) -> None:
         other = Setting(folder / fault.otherwise, random.Random(name), full)
         found = FAULTS[fault.otherwise].run(other)
     assert found.clean, f"{found.lost} lost, {found.doubled} doubled; " + "\n".join(found.wrong)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_is_alike_asks_nowhere_whether_it_is_shortened(name: str) -> None:
+    fault = FAULTS[name]
+    assert fault.alike == ("setting.full" not in inspect.getsource(fault.run))
 
 
 def _row(monkeypatch: pytest.MonkeyPatch, error: Exception, otherwise: str | None = None) -> None:
