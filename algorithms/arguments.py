@@ -47,9 +47,13 @@ class Arguments:
         return self._rest[0].device
 
     def tensors(self) -> list[Tensor]:
-        """Return all tensors, in a fixed order."""
+        """Return all tensors, contiguous, in a fixed order.
+
+        A compiled program reads its inputs by the strides of those that it was made with, and looks
+        at none: what had others would be read wrongly without a word, and past its end.
+        """
         flat = [each[name] for each in self._dictionaries for name in each]
-        return [*flat, *self._rest]
+        return [tensor.contiguous() for tensor in (*flat, *self._rest)]
 
     def quick_signature(self) -> tuple[Any, ...]:
         """Return what tells apart the batches of one algorithm on one problem."""

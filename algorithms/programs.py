@@ -144,8 +144,23 @@ def environment() -> list[str]:
         torch.__version__,
         platform.machine(),
         torch.backends.cpu.get_cpu_capability(),
+        *_instructions(),
         torch.cuda.get_device_name() if torch.cuda.is_available() else "",
     ]
+
+
+def _instructions() -> list[str]:
+    """Return which instructions this processor has, where the system says so.
+
+    A program is compiled for all of them, and a node that lacks one would end at it.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    return next(
+        (sorted(line.split()) for line in lines if line.startswith(("flags", "Features"))), []
+    )
 
 
 def _flat_call(model: Any) -> Compiled:

@@ -29,6 +29,6 @@ def episodes_of(x: np.ndarray, y: np.ndarray, shots: int, index: np.ndarray) -> 
 
 def _examples(x: np.ndarray, y: np.ndarray) -> Examples:
     inputs, targets = (
-        torch.from_numpy(a.astype(np.float32, copy=False))[..., None] for a in (x, y)
+        torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))[..., None] for a in (x, y)
     )
     return Examples(inputs, targets)

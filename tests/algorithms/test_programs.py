@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from algorithms import make, programs
 from algorithms.arguments import Arguments
 from algorithms.engine import Formulation, meta_gradients
 from algorithms.programs import CompileError, Programs, can_compile
 from algorithms.replicas import direct
+from episodes.episode import Episodes, Examples
 from tests.algorithms.cases import SETTINGS, values_for
 from tests.algorithms.problems import SEED, hyperparameters, keys_of, relative_error
 from tests.algorithms.reference.run import Run
@@ -56,6 +60,20 @@ def compiled(name: str, setting: str, steps: int, folder: Path) -> None:
     check(REFERENCES[name].gradients(run), gradients, after)
 
 
+def scattered(episodes: Episodes) -> Episodes:
+    """The same values, each with a gap behind it in memory."""
+
+    def apart(values: Tensor) -> Tensor:
+        return torch.stack((values, torch.full_like(values, 1e9)), dim=-1)[..., 0]
+
+    def examples(of: Examples) -> Examples:
+        return Examples(apart(of.inputs), apart(of.targets))
+
+    support, query = examples(episodes.support), examples(episodes.query)
+    assert not support.inputs.is_contiguous()
+    return replace(episodes, support=support, query=query)
+
+
 @needs_compiler
 def test_a_compiled_program_is_the_plain_loop(folder: Path) -> None:
     compiled("mamlpp", "mlp", 2, folder)
@@ -79,16 +97,17 @@ def test_a_program_serves_every_value_of_its_hyperparameters_and_every_run(
     algorithm = make("fomaml", on.network, on.objective, {})
     keys = keys_of(on.episodes)
 
-    def error(kept: Programs, inner_lr: float) -> float:
+    def error(kept: Programs, inner_lr: float, episodes: Episodes = on.episodes) -> float:
         hyper = hyperparameters(inner_lr=inner_lr)
         meta, state = values_for(algorithm, hyper)
-        found = kept.run(algorithm, meta, state, hyper, on.episodes, keys)[0]
-        expected = direct(algorithm, meta, state, hyper, on.episodes, keys)[0]
+        found = kept.run(algorithm, meta, state, hyper, episodes, keys)[0]
+        expected = direct(algorithm, meta, state, hyper, episodes, keys)[0]
         return relative_error(found, expected)
 
     first = Programs("fomaml", folder)
     assert error(first, 0.1) < 1e-12
     assert error(first, 0.7) < 1e-12
+    assert error(first, 0.7, scattered(on.episodes)) < 1e-12
     assert first.loaded == 1
 
     def refuse(*_: object) -> None:
