@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,6 +123,30 @@ def test_a_convolution_keeps_the_layout_and_its_values(
     assert channels_last(last)
     assert not channels_last(first)
     torch.testing.assert_close(last, first, rtol=1e-12, atol=1e-12)
+
+
+CROWDED = """
+import torch
+from networks.layers import convolution, examples_first
+torch.set_num_threads(1)
+images = torch.randn(1, 25, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+weight = torch.ones(1, 32, 1, 1, 1, requires_grad=True)
+for _ in range(100):
+    maps = convolution(weight, None, examples_first(images, "batch"), 2)
+    [found] = torch.autograd.grad(maps.square().sum(), weight)
+    memory = [torch.empty(25 * side) for side in range(1, 200)]
+expected = 2 * images[..., ::2, ::2].square().sum()
+torch.testing.assert_close(found, expected.expand_as(found))
+"""
+
+
+def test_a_gradient_by_a_weight_of_one_pixel_keeps_to_its_memory() -> None:
+    """In a process of its own: torch's kernel writes past it, and what dies is the process."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", CROWDED], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("shape", [(1, 12, 12), (3, 12, 12)])
