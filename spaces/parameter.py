@@ -105,8 +105,11 @@ class Choice:
         return trial.suggest_categorical(name, self.options)
 
     def contains(self, value: object) -> bool:
-        """Whether `value` is one of the options."""
-        return value in self.options
+        """Whether `value` is one of the options: 1 and 0 are not true and false."""
+        return any(
+            value == option and isinstance(value, bool) == isinstance(option, bool)
+            for option in self.options
+        )
 
     def closest(self, value: Value) -> Value:
         """Return `value` if it is an option, else the nearest number, else the first option."""

@@ -131,6 +131,9 @@ def checked(name: str, parameter: Parameter) -> Parameter:
     legal = LEGAL.get(bare(name))
     if legal is None:
         return parameter
+    if isinstance(legal, Choice) and isinstance(parameter, Int | Float):
+        low, high = parameter.low, parameter.high
+        raise SpaceError(f"{low} to {high}: {_refusal(bare(name), low, legal)}")
     for value in values_of(parameter):
         if not legal.contains(value):
             raise SpaceError(f"{value}: {_refusal(bare(name), value, legal)}")

@@ -165,6 +165,9 @@ def test_a_space_travels_to_another_process() -> None:
             Choice(("adam", "lamb")),
             "lamb: must be one of adam, adamw, sgd, momentum",
         ),
+        ("mlp/residual", Float(0.0, 1.0), "0.0 to 1.0: must be one of False, True"),
+        ("mlp/residual", Int(0, 1), "0 to 1: must be one of False, True"),
+        ("mlp/residual", Fixed(1), "1: must be one of False, True"),
     ],
 )
 def test_a_wrong_override_is_named(name: str, parameter: Parameter, message: str) -> None:
