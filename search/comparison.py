@@ -34,6 +34,8 @@ class Difference:
     difference: of one minus other, with its interval over the episodes' own differences: narrower
         than what two separate intervals tell, as an episode that is hard is so for both.
     better: episodes on which one is better than other.
+    only_one: episodes left out since other has no finite number there; only_other: since one has
+        none.
     """
 
     metric: str
@@ -41,6 +43,8 @@ class Difference:
     other: float
     difference: Interval
     better: int
+    only_one: int = 0
+    only_other: int = 0
 
 
 def chosen(board: pd.DataFrame, name: str) -> pd.Series:
@@ -69,7 +73,8 @@ def compared(one: str, other: str, metrics: Sequence[str], values: Values) -> li
     """Compare two runs by each metric. Raises FailedError where they share too few episodes."""
     found = []
     for metric in metrics:
-        pairs = pd.concat([values(one, metric), values(other, metric)], axis=1, join="inner")
+        each = values(one, metric), values(other, metric)
+        pairs = pd.concat(each, axis=1, join="inner")
         if len(pairs) < 2:
             raise FailedError(
                 f"{metric}: the trials have {len(pairs)} meta-test episodes in common, which is "
@@ -84,6 +89,7 @@ def compared(one: str, other: str, metrics: Sequence[str], values: Values) -> li
                 float(second.mean()),
                 interval(first - second),
                 int((gain > 0).sum()),
+                *(len(values.index) - len(pairs) for values in each),
             )
         )
     return found

@@ -21,11 +21,8 @@ from typing import Any, Protocol
 
 from search.config import Config
 from search.errors import FailedError, UserError
-from search.jobs import Job, Kind, Progress, trial_name
+from search.jobs import Job, Kind, Progress, fresh_seed, trial_name
 from search.study import CONFIG, CONFIRMED, SearchStudy, State
-
-CONFIRMATION_SEEDS_FROM = 10_000
-"""Confirmation seeds start here, far from the seeds that trials are given."""
 
 CONFIRMATION_SHARE = 0.4
 """Of the time limit, what is kept free for confirmation at the most."""
@@ -346,7 +343,7 @@ class Conductor:
     def _to_confirm(self) -> list[tuple[int, int]]:
         """List (trial, seed) of the confirmations still to be run, every first seed first."""
         pairs = [
-            (trial.number, CONFIRMATION_SEEDS_FROM + seed * self._seeds_of_a_trial(trial.number))
+            (trial.number, fresh_seed(self._config(trial.number), seed))
             for seed in range(self.plan.seeds)
             for trial in self.study.best(self.plan.best)
         ]
@@ -354,9 +351,6 @@ class Conductor:
         return [
             (number, seed) for number, seed in pairs if f"{CONFIRMED}/{number}/{seed}" not in done
         ]
-
-    def _seeds_of_a_trial(self, number: int) -> int:
-        return self._config(number).seeds
 
     def _config(self, number: int) -> Config:
         """Return the configuration of a trial. Raises FailedError when it is no longer one."""

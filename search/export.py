@@ -32,6 +32,7 @@ def document(
             part: _finite(entry[f"{split}_{part}"]) for part in ("mean", "ci95_low", "ci95_high")
         }
     results["confirmed"] = bool(entry["confirmed"])
+    results["failed_seeds"] = int(entry["failed_seeds"])
     results["train_seconds"] = _finite(entry["train_seconds"])
     return {
         "metasweep": __version__,

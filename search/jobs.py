@@ -7,10 +7,12 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from search.config import Config
+from search.config import MOST_SEEDS, Config
 
 Kind = Literal["trial", "confirmation", "train"]
 Phase = Literal["train", "rung", "final", "diverged", "out_of_memory", "failed", "unfit", "blocked"]
+CONFIRMATION_SEEDS_FROM = 10_000
+"""Confirmation seeds start here, far from the seeds that most trials are given."""
 ENDS: tuple[Phase, ...] = ("final", "diverged", "out_of_memory", "failed", "unfit", "blocked")
 
 
@@ -47,6 +49,14 @@ class Job:
         """Read what `to_json` wrote."""
         fields = json.loads(text)
         return cls(**fields | {"config": Config.from_dict(fields["config"])})
+
+
+def fresh_seed(config: Config, number: int) -> int:
+    """Return the seed of a configuration's confirmation, which none of its own replicas had."""
+    first, most = CONFIRMATION_SEEDS_FROM, MOST_SEEDS * config.seeds
+    if first - config.seeds < config.seed < first + most:
+        first += most + config.seeds
+    return first + number * config.seeds
 
 
 def trial_name(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections import Counter
@@ -35,7 +36,13 @@ from search.ray_cluster import (
 from search.recorder import BackgroundRecorder, SearchRuns, runs_by_name
 from search.room import Resources
 from search.sampling import load_problem, sampler_of
-from search.search_folder import UNSENT, SearchFolder, SearchRecord, free_name
+from search.search_folder import (
+    STUDY_URL_VARIABLE,
+    UNSENT,
+    SearchFolder,
+    SearchRecord,
+    free_name,
+)
 from search.settle import lost_results
 from search.spec import Spec, parse_spec
 from search.study import CONFIG, SearchStudy
@@ -85,6 +92,7 @@ def start(
         )
     problem, distribution = load_problem(spec, data)
     check_fits(spec, problem, distribution)
+    _check_new_study(spec, folder, problem)
     resolved = spec.resolved() | {"name": name}
     with folder.locked(), _ray(name, problem, console):
         spec = _on_what_there_is(spec)
@@ -135,14 +143,40 @@ def resume(
         problem, _ = load_problem(spec, record.data)
         reader = Reader(uri)
         if not record.run_id:
-            found = reader.find_search(name)
+            # A run of this name may be somebody else's: then its token is another.
             again = (problem, name, record.spec, spec.seed, record.token)
-            run_id = found or tracker.start_search(*again)
-            record = replace(record, run_id=run_id)
+            record = replace(record, run_id=tracker.start_search(*again))
+        recorded = reader.trials(name)
+        _check_same_problem(name, problem, set(recorded["problem_hash"]))
         folder.write(record)
-        runs = SearchRuns(tracker, name, record.run_id, runs_by_name(reader.trials(name)))
+        runs = SearchRuns(tracker, name, record.run_id, runs_by_name(recorded))
         with _ray(name, problem, console):
             return _drive(_on_what_there_is(spec), folder, record, runs, console, began)
+
+
+def _check_same_problem(name: str, problem: Problem, hashes: set[str]) -> None:
+    """Refuse to go on where trials would be of another problem than those that are recorded."""
+    if hashes and problem.hash not in hashes:
+        raise UserError(
+            f"{name}: data: what is there now makes another problem ({problem.hash[:8]}) than its "
+            f"trials are of ({', '.join(sorted(each[:8] for each in hashes))}): bring the data "
+            "back as they were, or name their folder with --data; for these, start a new search"
+        )
+
+
+def _check_new_study(spec: Spec, folder: SearchFolder, problem: Problem) -> None:
+    """Refuse to begin in a study that another search of this name has left in a database."""
+    if folder.study_url(spec.study_url) == folder.study_url(None) and not os.environ.get(
+        STUDY_URL_VARIABLE
+    ):
+        return  # In the search's own folder, which is new.
+    left = len(open_study(spec, folder, problem).trials())
+    if left:
+        raise UserError(
+            f"--name: {folder.name}: the database of studies has one of this name, with {left} "
+            "trials of another search; give another --name, or remove that study: optuna "
+            f"delete-study --study-name {folder.name} --storage URL"
+        )
 
 
 @contextmanager

@@ -40,6 +40,7 @@ COLUMNS = (
     "seed",
     "state",
     "confirmed",
+    "failed_seeds",
     "run_id",
 )
 HASH_SHOWN = 8
@@ -92,7 +93,8 @@ def leaderboard(
 
     Ranked by the mean over the fixed meta-validation episodes; of equal means the trial that was
     started first comes first. Meta-test is shown, never sorted by. Where confirmation runs of a
-    trial have finished, its `test_*` are theirs.
+    trial have finished, its `test_*` are theirs; `failed_seeds` says how many others diverged, ran
+    out of memory or broke, of which no mean can tell.
     frame: from `search.tracking_reader.Reader.trials`.
     test_values: gives the interval of a confirmation from each episode's mean over the seeds;
         without it, the mean half-width of the runs stands in, which is wider.
@@ -107,14 +109,15 @@ def leaderboard(
     rows = rows.sort_values("validation_mean", ascending=ascending, kind="stable").iloc[:top]
     confirmations = frame[
         (frame["kind"] == "confirmation")
-        & (frame["state"] == "COMPLETE")
         & (frame["problem_hash"] == problem_hash)
-        & np.isfinite(frame["test_mean"])
+        & frame["of_run"].isin(rows["run_id"])
     ]
-    confirmations = confirmations[confirmations["of_run"].isin(rows["run_id"])]
-    again = _confirmed(confirmations, problem.metric, test_values)
+    complete, finite = confirmations["state"] == "COMPLETE", np.isfinite(confirmations["test_mean"])
+    again = _confirmed(confirmations[complete & finite], problem.metric, test_values)
+    broken = confirmations["run_id"].isin(failed(confirmations)["run_id"]) | complete & ~finite
+    lost = Counter(confirmations.loc[broken, "of_run"])
     entries = [
-        _entry(rank, row, again.get(row["run_id"]))
+        _entry(rank, row, again.get(row["run_id"]), lost[row["run_id"]])
         for rank, row in enumerate(rows.to_dict("records"), start=1)
     ]
     return pd.DataFrame(entries, columns=list(COLUMNS))
@@ -217,6 +220,7 @@ def _entry(
     rank: int,
     row: Mapping[Hashable, Any],
     confirmed: Interval | None,
+    failed_seeds: int,
 ) -> dict[str, Any]:
     config = from_params(row["params"])
     entry = {name: row[name] for name in COLUMNS if name in row}
@@ -228,6 +232,7 @@ def _entry(
         "episodes": int(row["episodes"]),
         "seconds_per_1000": 1000 * row["train_seconds"] / (row["episodes"] * config.seeds),
         "confirmed": confirmed is not None,
+        "failed_seeds": failed_seeds,
     }
     if confirmed is not None:
         entry["test_mean"] = confirmed.mean

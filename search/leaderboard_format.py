@@ -30,6 +30,9 @@ FOOTNOTE = (
     "Meta-test is never sorted by; * means over fresh seeds (confirmed). Cost: seconds of training "
     "for 1,000 episodes, peak memory, milliseconds to adapt to an episode and judge it."
 )
+FAILED_SEEDS = (
+    " † with some of its fresh seeds it failed, and these are in no mean; see why with --failed."
+)
 SHOWN_PARAMETERS = ("inner_lr", "outer_lr")
 SPARED_IN_NARROW = ("outer_lr", "inner_lr", "ms/adapt", "MB", "episodes", "s/1000", "network")
 HEADINGS = (
@@ -63,7 +66,7 @@ def print_table(board: pd.DataFrame, console: Console, baselines: Sequence[Basel
             if part:
                 console.print(f" {rank:>4} {part}", highlight=False, markup=False, soft_wrap=True)
         console.print()
-    console.print(FOOTNOTE, style="dim", highlight=False)
+    console.print(_footnote(board), style="dim", highlight=False)
 
 
 def _table(board: pd.DataFrame, console: Console, baselines: Sequence[Baseline]) -> Table:
@@ -133,7 +136,11 @@ def to_markdown(board: pd.DataFrame, baselines: Sequence[Baseline] = ()) -> str:
         cells = [[*row, part] for row, part in zip(cells, parts, strict=True)]
     lines = [headings, ["---"] * len(headings), *cells]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return f"{_title(board)}\n\n{table}\n\n{FOOTNOTE}\n"
+    return f"{_title(board)}\n\n{table}\n\n{_footnote(board)}\n"
+
+
+def _footnote(board: pd.DataFrame) -> str:
+    return FOOTNOTE + FAILED_SEEDS * bool(board["failed_seeds"].any())
 
 
 def _title(board: pd.DataFrame) -> str:
@@ -158,7 +165,7 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
             table_text.one_line(row["network"]),
             str(row["inner_steps"]),
             _with_half(row, "validation", scale),
-            _with_half(row, "test", scale) + ("*" if row["confirmed"] else " "),
+            _with_half(row, "test", scale) + _mark(row),
             *(_parameter(row["parameters"], name) for name in SHOWN_PARAMETERS),
             str(row["episodes"]),
             _short(row["seconds_per_1000"]),
@@ -201,6 +208,12 @@ def _with_half(row: Mapping[Any, Any], name: str, scale: float) -> str:
         return f"{mean:.3g} ± {half:.2g}"
     decimals = min(max(1 - math.floor(math.log10(half)), 0), 6)
     return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
+
+
+def _mark(row: Mapping[Any, Any]) -> str:
+    if row["failed_seeds"]:
+        return "†"
+    return "*" if row["confirmed"] else " "
 
 
 def _short(value: float) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.conclusion import conclude, open_study
 from search.errors import UserError
-from search.masking import MASKED
+from search.masking import MASKED, mask
 from search.recorder import SearchRuns, runs_by_name
 from search.search_folder import UNSENT, SearchFolder, SearchRecord
 from search.settle import settle
 from search.spec import parse_spec
 from search.tracking import Tracker
+from search.tracking_client import resolve_uri
 from search.tracking_reader import Reader
 
 
@@ -47,8 +49,17 @@ def synchronize(name: str, *, storage: Path, tracking_uri: str | None) -> Sent:
 
 
 def store_of(record: SearchRecord, tracking_uri: str | None) -> str:
-    """Return the store to use. Raises UserError where its password is needed again."""
-    uri = tracking_uri or record.tracking_uri
+    """Return the store to use: the one given, else the one that has the search.
+
+    MLFLOW_TRACKING_URI may have moved on to another store since, or name the same one by a new
+    address. Raises UserError where its password is needed again.
+    """
+    uri, elsewhere = tracking_uri or record.tracking_uri, os.environ.get("MLFLOW_TRACKING_URI")
+    if not tracking_uri and elsewhere:
+        elsewhere = resolve_uri(elsewhere)
+        same = mask(elsewhere, elsewhere) == record.tracking_uri
+        if same or not record.run_id or Reader(elsewhere).holds(record.run_id):
+            uri = elsewhere
     if MASKED in uri:
         raise UserError(f"--tracking-uri: {uri}: give it again, with its password")
     return uri

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 
 from search import episode_table, tracking_query
 from search.baseline import KEYS as BASELINE_KEYS
@@ -98,8 +99,21 @@ class Reader:
                     raise UserError(self._unknown(name))
                 runs = self._runs(experiment.experiment_id)
         rows = [_row(run) for run in runs if run.tags.get("metasweep.kind") in KINDS]
-        frame = pd.DataFrame(rows, columns=list(COLUMNS))
+        # Of no rows pandas would make columns of objects, which no number can be looked for in.
+        numbers = dict.fromkeys(SUMMARIES, float)
+        frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(numbers)
         return frame.sort_values(["started", "trial"], kind="stable", ignore_index=True)
+
+    def holds(self, run_id: str) -> bool:
+        """Say whether a run is in this store."""
+        with explained(self.uri):
+            try:
+                self._client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return False
+        return True
 
     def config(self, run_id: str) -> Config:
         """Return the configuration of a trial's run."""

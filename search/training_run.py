@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from episodes.episode import TaskDistribution
 from search.config import Config
-from search.errors import FailedError, StoreError
+from search.errors import FailedError, StoreError, UserError
 from search.jobs import Progress
 from search.run_file import Run, RunFile
 from search.run_job import run_job
@@ -42,9 +44,28 @@ def train_recorded(
     """Train a configuration to its end, in a folder of its own under `<storage>/train`.
 
     An interrupted training goes on where it was, and a finished one is not run again. Raises
-    FailedError when it diverges or fails, with the reason.
+    FailedError when it diverges or fails, with the reason, and UserError where another process
+    trains the same.
     """
     folder = TrialFolder(storage.expanduser().absolute() / "train" / config.hash)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.path / "train.lock")
+    try:
+        with lock.acquire(timeout=0):
+            return _trained(config, distribution, tracker, folder, listen)
+    except Timeout:
+        raise UserError(
+            f"seed {config.seed}: is being trained already, by another process, in {folder.path}"
+        ) from None
+
+
+def _trained(
+    config: Config,
+    distribution: TaskDistribution,
+    tracker: Tracker,
+    folder: TrialFolder,
+    listen: Callable[[Progress], None],
+) -> Trained:
     run_id = _run_of(config, tracker, folder.path)
     publish = functools.partial(tracker.publish, run_id, config=config)
     progress = Progress("failed", 0, reason="nothing was trained")

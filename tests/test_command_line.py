@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 
 from search import checkpoint
 from search.snapshot import Snapshot
@@ -327,6 +328,18 @@ class TestCheckpoint:
         file = tmp_path / "checkpoint.json"
         file.write_text(json.dumps({"epoch": 3}))
         self.refused(file, "not a checkpoint of this version of metasweep")
+
+    def test_is_not_trained_by_two_at_once(self, tmp_path: Path, store: str) -> None:
+        config = small_config()
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config.to_dict()))
+        arguments = ["train", "mine.yaml", "--seeds=1"]
+        assert call(*arguments, folder=tmp_path, environment={URI: store}).code == 0
+        [folder] = (tmp_path / "metasweep-store" / "train").iterdir()
+        with FileLock(folder / "train.lock"):
+            other = call(*arguments, folder=tmp_path, environment={URI: store})
+        assert other.code == 2
+        assert f"is being trained already, by another process, in {folder}" in other.output
+        assert call(*arguments, folder=tmp_path, environment={URI: store}).code == 0
 
     def test_of_another_configuration(self, saved: Path, tmp_path: Path, store: str) -> None:
         """As where a user moved a checkpoint into the folder of another training."""

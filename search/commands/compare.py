@@ -49,6 +49,16 @@ def compare(
     found = compared(one, other, metrics or [rows[0]["metric"]], reader.test_values)
     console = Console(highlight=False)
     console.print(_table(rows, found))
+    for each in found:
+        for row, lacks in zip(rows, (each.only_other, each.only_one), strict=True):
+            if lacks:
+                console.print(
+                    f"{each.metric}: left out are {lacks} episodes on which trial {row['rank']} "
+                    f"({row['algorithm']}) has no finite number; it is worse than it looks",
+                    style="yellow",
+                    markup=False,
+                    soft_wrap=True,
+                )
     console.print(NOTE, style="dim")
 
 

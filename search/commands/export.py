@@ -32,7 +32,11 @@ def export_best(
     console.print(
         f"{output}: {config['algorithm']} on {config['network']}, "
         f"{results['metric']} {results['validation']['mean']:.4g} on meta-validation, "
-        f"{results['test']['mean']:.4g} on meta-test",
+        f"{_shown(results['test']['mean'])} on meta-test",
         soft_wrap=True,
     )
     console.print(f"Train it again:  metasweep train {shlex.quote(str(output))}", soft_wrap=True)
+
+
+def _shown(mean: float | None) -> str:
+    return "not a finite number" if mean is None else f"{mean:.4g}"

@@ -18,6 +18,15 @@ TrackingUri = Annotated[
         show_default=False,
     ),
 ]
+RecordedUri = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        help="MLflow store. Default: MLFLOW_TRACKING_URI if the search is there, else the store "
+        "that it was recorded in.",
+        show_default=False,
+    ),
+]
 Storage = Annotated[
     Path,
     typer.Option(

@@ -14,6 +14,7 @@ from search.commands.options import (
     Data,
     Episodes,
     Follow,
+    RecordedUri,
     SearchName,
     SearchSeed,
     SpecArgument,
@@ -80,7 +81,7 @@ def resume(
     time_limit: Annotated[
         str | None, typer.Option(help="Time from now. Default: what is left of the search's own.")
     ] = None,
-    tracking_uri: TrackingUri = None,
+    tracking_uri: RecordedUri = None,
     storage: Storage = DEFAULT_STORAGE,
     data: Data = None,
     address: Annotated[
@@ -101,8 +102,6 @@ def resume(
     ] = None,
 ) -> None:
     """Go on with a search that was interrupted; with --address, one on a cluster."""
-    import os
-
     from search import launch
     from search.duration import seconds
     from search.tracking_client import resolve_uri
@@ -131,11 +130,10 @@ def resume(
     for option, value in (("--follow", follow), ("--spec", spec)):
         if value:
             raise UserError(f"{option}: is for a search on a cluster: give its --address, too")
-    given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     console = Console()
     outcome = launch.resume(
         name,
-        tracking_uri=resolve_uri(given) if given else None,
+        tracking_uri=resolve_uri(tracking_uri) if tracking_uri else None,
         storage=storage,
         data=absolute(data),
         time_limit=limit,

@@ -7,22 +7,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from search.commands.options import DEFAULT_STORAGE, Storage, TrackingUri
+from search.commands.options import DEFAULT_STORAGE, RecordedUri, Storage
 
 
 def sync(
     name: Annotated[str, typer.Argument(help="Name of a search whose store was away.")],
-    tracking_uri: TrackingUri = None,
+    tracking_uri: RecordedUri = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Send to MLflow what is on disk and not there yet; nothing is sent twice."""
-    import os
-
     from search.synchronize import synchronize
     from search.tracking_client import resolve_uri
 
-    given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    outcome = synchronize(name, storage=storage, tracking_uri=resolve_uri(given) if given else None)
+    given = resolve_uri(tracking_uri) if tracking_uri else None
+    outcome = synchronize(name, storage=storage, tracking_uri=given)
     console = Console(highlight=False, markup=False)
     jobs = "1 run" if outcome.jobs == 1 else f"{outcome.jobs} runs"
     sent = f"{jobs} brought up to date" if outcome.jobs else "nothing was missing"

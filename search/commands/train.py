@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,10 +84,8 @@ def train(
         column = "score_after" if metric != "query_loss" else "loss_after"
         test = table[table["split"] == "test"].groupby("index")[column].mean(skipna=False)
         values.append(test.to_numpy())
-        numbers = trained.progress.summaries
         console.print(
-            f"{named}: meta-test {metric} {numbers['test_mean']:.4f} "
-            f"({numbers['test_ci95_low']:.4f} to {numbers['test_ci95_high']:.4f}), "
+            f"{named}: meta-test {metric} {_meta_test(trained.progress.summaries)}, "
             f"checkpoint {trained.folder.path}",
             soft_wrap=True,
         )
@@ -99,6 +98,13 @@ def train(
         "(the interval covers neither seeds nor new classes)",
         soft_wrap=True,
     )
+
+
+def _meta_test(numbers: Mapping[str, float]) -> str:
+    """Return mean and interval; a summary that is not finite is not among the numbers."""
+    parts = [numbers.get(f"test_{part}") for part in ("mean", "ci95_low", "ci95_high")]
+    mean, low, high = ("not finite" if part is None else f"{part:.4f}" for part in parts)
+    return f"{mean} ({low} to {high})"
 
 
 def _advance(bar: Progress, task: TaskID, told: jobs.Progress) -> None:

@@ -57,6 +57,7 @@ def test_differences_are_taken_episode_by_episode() -> None:
     assert vars(found.difference) == pytest.approx(vars(interval(-gap)))
     assert found.one == pytest.approx(hardness.mean())
     assert found.difference.n == 200
+    assert (found.only_one, found.only_other) == (0, 1)
     assert found.better == int((gap > 0).sum())
     width = found.difference.ci95_high - found.difference.ci95_low
     alone = interval(hardness)

@@ -11,7 +11,7 @@ import pytest
 
 from search.conductor import Nothing
 from search.config import Config
-from search.jobs import Job, Progress
+from search.jobs import Job, Progress, fresh_seed
 from tests.search.conducting import Search, remaining, sample
 
 
@@ -50,6 +50,16 @@ def test_the_best_are_trained_again_with_fresh_seeds(search: Search) -> None:
         assert job.config.seed not in {config.seed for config in trials.values()}
     assert search.recorder.started[jobs[-1].name][1] == "trial-002"  # which it repeats
     assert search.states() == ["COMPLETE"] * 4
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_fresh_seeds_are_none_of_those_that_the_trial_had(config: Config, seeds: int) -> None:
+    for seed in (0, 9_996, 10_000, 10_003, 10_004, 10_999, 14_999, 15_000):
+        of_trial = replace(config, seed=seed, seeds=seeds)
+        fresh = [fresh_seed(of_trial, number) + i for number in range(1000) for i in range(seeds)]
+        assert len(set(fresh)) == 1000 * seeds
+        assert not set(fresh) & set(range(seed, seed + seeds))
+    assert fresh_seed(replace(config, seed=7, seeds=seeds), 2) == 10_000 + 2 * seeds
 
 
 def test_confirmation_waits_for_the_last_trial(search: Search) -> None:

@@ -25,6 +25,7 @@ ENTRY = {
     "test_ci95_low": float("nan"),
     "test_ci95_high": float("nan"),
     "confirmed": True,
+    "failed_seeds": 1,
     "train_seconds": 1.5,
 }
 PROVENANCE = {"run_id": "abc", "search": "first", "versions": {"torch": "2.11"}}

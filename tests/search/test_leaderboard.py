@@ -42,7 +42,7 @@ KEYS = [
     *("validation_mean", "validation_ci95_low", "validation_ci95_high"),
     *("test_mean", "test_ci95_low", "test_ci95_high", "metric", "parameters"),
     *("train_seconds", "seconds_per_1000", "peak_memory_mb", "adaptation_ms"),
-    *("episodes", "seed", "state", "confirmed", "run_id"),
+    *("episodes", "seed", "state", "confirmed", "failed_seeds", "run_id"),
 ]
 
 MakeRow = Callable[..., dict[str, Any]]
@@ -211,6 +211,7 @@ class TestConfirmation:
         board = leaderboard(frame, config.problem.hash)
         first = board.iloc[0]
         assert list(board["confirmed"]) == [True, False]
+        assert list(board["failed_seeds"]) == [2, 0]
         assert first["test_mean"] == pytest.approx(0.7)
         assert first["test_ci95_low"] == pytest.approx(0.7 - 0.15)
         assert first["test_ci95_high"] == pytest.approx(0.7 + 0.15)
@@ -310,6 +311,21 @@ class TestFormats:
         assert "1.00 ± 0.20*" in text
         assert "neither seeds nor new" in " ".join(text.split())
         assert ("inner_lr" in text) == (width >= 100)
+
+    def test_seeds_that_failed_are_marked_in_place_of_the_star(
+        self, row: MakeRow, config: Config
+    ) -> None:
+        again = {"kind": "confirmation", "of_run": "a"}
+        rows = [row("a", 0.3), row("b", 0.4), row("a1", 0.5, **again)]
+        texts = []
+        for reason in ("time limit reached at 8 episodes", "training loss is nan"):
+            ended = row("a2", 0.5, math.nan, state="PRUNED", reason=reason, **again)
+            board = leaderboard(pd.DataFrame([*rows, ended]), config.problem.hash)
+            texts.append(leaderboard_format.to_markdown(board))
+        assert "1.00 ± 0.20*" in texts[0]
+        assert "†" not in texts[0]
+        assert "1.00 ± 0.20†" in texts[1]
+        assert "† with some of its fresh seeds it failed" in texts[1]
 
     def test_table_has_just_the_columns_there_is_room_for(self, board: pd.DataFrame) -> None:
         file = io.StringIO()

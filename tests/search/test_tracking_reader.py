@@ -7,6 +7,7 @@ import pytest
 
 from search.config import Config
 from search.errors import FailedError, UserError
+from search.results import board_of
 from search.tracking import Tracker
 from search.tracking_client import connect
 from search.tracking_reader import Reader
@@ -41,6 +42,17 @@ class TestReader:
         row = problem.set_index("run_id").loc[alone]
         assert (row["kind"], row["state"], row["algorithm"]) == ("train", "RUNNING", "maml")
         assert np.isnan(row["validation_mean"])
+
+    def test_a_search_without_trials(
+        self, tracker: Tracker, tracking_uri: str, config: Config
+    ) -> None:
+        run_id = tracker.start_search(config.problem, "first", {}, seed=0)
+        reader = Reader(tracking_uri)
+        assert reader.trials("first")["validation_mean"].dtype == float
+        with pytest.raises(FailedError, match="first: no trial was started yet"):
+            board_of(reader, "first")
+        assert reader.holds(run_id)
+        assert not reader.holds(32 * "0")
 
     def test_more_runs_than_fit_on_a_page(
         self,
