@@ -15,7 +15,7 @@ from pathlib import Path
 
 from episodes.download import download
 from episodes.errors import DataError
-from episodes.folders import cache_folder, given_data_folder, make_cache_folder
+from episodes.folders import cache_folder, given_data_folder, is_folder, make_cache_folder
 
 ENCRYPTED = 0x1
 SMALL = 1 << 16
@@ -118,7 +118,7 @@ def locate(archive: Archive, data: str | Path | None) -> tuple[Archive, Path]:
     """Return, as `obtain` does, a path, and which archive it is: this one, or one instead of it."""
     given = given_data_folder(data)
     folder = given or cache_folder()
-    if given is not None and not given.is_dir():
+    if given is not None and not is_folder(given, "data folder"):
         raise DataError(
             f"data folder {given} does not exist\n"
             "Name another with --data or METASWEEP_DATA, or neither to have the data downloaded."

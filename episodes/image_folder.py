@@ -30,6 +30,7 @@ from episodes.digest import json_digest
 from episodes.episode import SPLITS, Split
 from episodes.errors import DataError
 from episodes.file_digests import files_digest
+from episodes.folders import absolute_path, is_folder
 from episodes.open_folder import OpenFolder
 from episodes.pictures import ImageError, decode_image
 from episodes.prepared import Allocate
@@ -41,6 +42,7 @@ MOST_SIZE = 1024
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
 _TOLD = 5
 _ADVICE = "Mend or delete it, or set skip_corrupt to pass over all that cannot be read."
+_RIGHT_TO_READ = "Give yourself the right to read it."
 
 _log = logging.getLogger("metasweep")
 
@@ -76,12 +78,12 @@ def load_image_folder(
     wanted = Wanted(ways, shots, query_shots, augmentation)
     _check_form(size, channels)
     augmentation.check((channels, size, size))
-    root = Path(folder).expanduser().absolute()
+    root = absolute_path(folder, "folder")
     found = _find_classes(root)
     if split_file is None:
         splits = split_by_ratio(sorted(found), ratios, split_seed)
     else:
-        splits = read_split_file(Path(split_file).expanduser().absolute(), root, found)
+        splits = read_split_file(absolute_path(split_file, "split file"), root, found)
     check_disjoint(TASK, splits)
     check_ways(TASK, {split: len(names) for split, names in splits.items()}, wanted)
     classes = {name: found[name] for name in sorted(n for names in splits.values() for n in names)}
@@ -156,7 +158,7 @@ def read_split_file(path: Path, root: Path, known: Mapping[str, object]) -> dict
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"split file {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"split file {path} is not JSON ({error}); it should hold {right}"
         ) from error
@@ -191,13 +193,13 @@ def _check_form(size: int, channels: int) -> None:
 
 def _find_classes(root: Path) -> dict[str, list[str]]:
     """Return the image files of each class, sorted, with the class in front of their names."""
-    if not root.is_dir():
+    if not is_folder(root, "folder"):
         raise DataError(f"folder {root} does not exist; it should hold a folder of images a class")
     try:
         below = [path.name for path in root.iterdir() if path.is_dir()]
     except OSError as error:
         raise DataError(
-            f"folder {root} cannot be read: {error.strerror}; give yourself the right to read it"
+            f"folder {root} cannot be read: {error.strerror}\n{_RIGHT_TO_READ}"
         ) from error
     classes = sorted(name for name in below if not name.startswith("."))
     if not classes:
@@ -206,7 +208,7 @@ def _find_classes(root: Path) -> dict[str, list[str]]:
         )
     found = {}
     for name in classes:
-        files = OpenFolder(root / name).names()
+        files = OpenFolder(root / name, _RIGHT_TO_READ).names()
         found[name] = [f"{name}/{file}" for file in files if file.lower().endswith(ENDINGS)]
     if not any(found.values()):
         raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from episodes.digest import json_digest
 from episodes.packed import Packed
-from episodes.pictures import ImageError, decode_image, resize_labels, size_of
+from episodes.pictures import ImageError, decode_image, form_of, resize_labels
 from episodes.prepared import Allocate, prepared_with_notes
 
 LABELS = 3
@@ -20,8 +20,10 @@ LABELS = 3
 VOID = 255
 """The label of pixels that belong to no class, nor to the background."""
 
-# To be raised when the same files would be decoded to other values.
+# To be raised when the same files would be decoded to other values: the second for images with
+# transparency alone, so that the digest of others stays what it was.
 _DECODING = 1
+_DECODING_TRANSPARENT = 1
 
 Decode = Callable[[bytes], np.ndarray]
 """From a file to (height, width) uint8 labels; raises ImageError."""
@@ -72,7 +74,7 @@ def labelled_images(name: str, build: Callable[[Allocate], dict[str, Any]]) -> L
     build: fills an array as for `episodes.prepared.prepared_with_notes`, and returns at least
         what `fill_from_pairs` does.
     """
-    pixels, notes = prepared_with_notes(f"{name}-masks{_DECODING}", build)
+    pixels, notes = prepared_with_notes(f"{name}-masks{_DECODING}-{_DECODING_TRANSPARENT}", build)
     counts = [{int(label): count for label, count in of.items()} for of in notes["counts"]]
     return LabelledImages(pixels, counts, notes["digest"], notes)
 
@@ -89,11 +91,14 @@ def fill_from_pairs(
     """
     array = allocate((sum(len(part.files) for part in parts), 4, height, width))
     digests = [["", ""] for _ in range(len(array))]
+    transparent: list[int] = []
     first = 0
     for part in parts:
-        _fill(part, array, first, digests)
+        transparent += _fill(part, array, first, digests)
         first += len(part.files)
-    decoded = {"decoding": _DECODING, "height": height, "width": width}
+    decoded: dict[str, Any] = {"decoding": _DECODING, "height": height, "width": width}
+    if transparent:
+        decoded["transparent"] = [_DECODING_TRANSPARENT, sorted(transparent)]
     counts = []
     for row in array[:, LABELS]:
         labels, each = np.unique(row, return_counts=True)
@@ -101,19 +106,26 @@ def fill_from_pairs(
     return {"counts": counts, "digest": json_digest({**decoded, "files": digests})}
 
 
-def _fill(part: Pairs, array: np.ndarray, first: int, digests: list[list[str]]) -> None:
-    """Decode one archive's pairs to the rows from `first` on."""
+def _fill(part: Pairs, array: np.ndarray, first: int, digests: list[list[str]]) -> list[int]:
+    """Decode one archive's pairs to the rows from `first` on.
+
+    Returns the rows of images with transparency.
+    """
     height, width = array.shape[2:]
     places: dict[str, tuple[int, int]] = {}
     for number, pair in enumerate(part.files):
         places |= {name: (number, which) for which, name in enumerate(pair)}
     sizes: dict[tuple[int, int], tuple[int, int]] = {}
+    transparent = []
     for name, content in part.packed.read_each(places):
         number, which = places[name]
         row = first + number
         try:
             if which == 0:
-                sizes[number, which] = size_of(content)
+                form = form_of(content)
+                sizes[number, which] = form.height, form.width
+                if form.has_transparency:
+                    transparent.append(row)
                 array[row, :LABELS] = decode_image(content, (LABELS, height, width), "stretch")
             else:
                 labels = part.decode(content)
@@ -128,6 +140,7 @@ def _fill(part: Pairs, array: np.ndarray, first: int, digests: list[list[str]]) 
             raise part.packed.damaged(
                 f"{mask} is {mask_w} x {mask_h} pixels, its image {image} is {w} x {h}"
             )
+    return transparent
 
 
 def check_labels(labels: np.ndarray, most: int, void: bool) -> np.ndarray:

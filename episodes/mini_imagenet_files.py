@@ -26,7 +26,7 @@ from episodes.class_splits import NameSplit
 from episodes.digest import json_digest
 from episodes.file_digests import files_digest
 from episodes.open_folder import OpenFolder
-from episodes.packed import Packed, Streamed
+from episodes.packed import Packed, Streamed, by_last_name
 from episodes.prepared import Allocate
 from episodes.safe_pickle import PickleError, load_pickle
 from episodes.stored_images import StoredImages, fill_from_files, stored_images
@@ -37,7 +37,7 @@ IMAGES = 600
 PARTS = ("train", "val", "test")
 
 # To be raised when the same files would be read to other rows.
-_READING = 1
+_READING = 2
 _FOLDER = "mini-imagenet"
 _CACHE = "mini-imagenet-cache-{}.pkl"
 _ADVICE = (
@@ -90,7 +90,7 @@ def load_images(data: str | Path | None, class_split: NameSplit) -> StoredImages
             name + files_digest([path]),
             lambda allocate: _from_full_size(OpenTar(archive, path), wanted, allocate),
         )
-    folder = OpenFolder(path.parent)
+    folder = OpenFolder(path.parent, deep=False)
     if archive is _LISTS:
         classes = _listed(folder, wanted)
         files = [path.parent / image for images in classes.values() for image in images]
@@ -124,11 +124,18 @@ def _check_complete(opened: Packed, counts: Mapping[str, int], wanted: set[str])
 def _listed(folder: OpenFolder, wanted: set[str]) -> Classes:
     """Return what the three lists name, in their order, which exists."""
     found: dict[str, list[str]] = defaultdict(list)
+    listed: set[str] = set()
     for path in _present(folder, [f"{part}.csv" for part in PARTS]):
         with path.open(newline="", encoding="utf-8") as file:
             try:
                 for row in csv.DictReader(file):
-                    found[row["label"]].append(f"images/{row['filename']}")
+                    image = f"images/{row['filename']}"
+                    if image in listed:
+                        raise folder.damaged(
+                            f"{path.name} lists {image!a}, which was listed before"
+                        )
+                    listed.add(image)
+                    found[row["label"]].append(image)
             except (KeyError, UnicodeDecodeError, csv.Error) as error:
                 raise folder.damaged(
                     f"{path.name} is not a list with the columns filename and label ({error!r})"
@@ -154,7 +161,7 @@ def _from_full_size(opened: OpenTar, wanted: set[str], allocate: Allocate) -> di
 
 
 def _from_pickles(opened: Streamed, wanted: set[str], allocate: Allocate) -> dict[str, Any]:
-    file_of = {Path(name).name: name for name in opened.names()}
+    file_of = by_last_name(opened, [_CACHE.format(part) for part in PARTS])
     classes = sorted(wanted)
     first = {name: number * IMAGES for number, name in enumerate(classes)}
     array = allocate((len(classes) * IMAGES, *SHAPE))

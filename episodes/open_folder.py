@@ -13,10 +13,14 @@ from episodes.errors import DataError
 class OpenFolder:
     """A folder and all that is in it, but for hidden files and folders."""
 
-    def __init__(self, path: Path, advice: str = "") -> None:
-        """Take a folder, and what a user may do when its files are damaged."""
+    def __init__(self, path: Path, advice: str = "", *, deep: bool = True) -> None:
+        """Take a folder, and what a user may do when its files are damaged.
+
+        deep: whether files in folders below it are listed, too.
+        """
         self.path = path
         self.advice = advice
+        self.deep = deep
 
     def __enter__(self) -> OpenFolder:
         return self
@@ -31,10 +35,11 @@ class OpenFolder:
         """Return the names of all files, sorted, with "/" between folders.
 
         A folder that is a link is not followed, as it may lead around in a circle.
+        Raises DataError naming a folder that cannot be listed.
         """
         found = []
-        for folder, folders, files in os.walk(self.path):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+        for folder, folders, files in os.walk(self.path, onerror=self._unlisted):
+            folders[:] = [name for name in folders if self.deep and not name.startswith(".")]
             inside = Path(folder).relative_to(self.path)
             found += [(inside / name).as_posix() for name in files if not name.startswith(".")]
         return sorted(found)
@@ -57,6 +62,11 @@ class OpenFolder:
                 raise self.damaged(f"{name} cannot be read: {error.strerror}") from error
             with file:
                 yield name, file
+
+    def _unlisted(self, error: OSError) -> None:
+        inside = Path(error.filename).relative_to(self.path)
+        name = "it" if inside == Path() else f"{inside.as_posix()}/"
+        raise self.damaged(f"{name} cannot be read: {error.strerror}") from error
 
     def damaged(self, what: str) -> DataError:
         """Say what is wrong with the files, and how to mend it."""

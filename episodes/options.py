@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from episodes.errors import DataError
+from episodes.folders import from_home
 
 Type = Literal["number", "whole number", "switch", "text", "names", "path"]
 
@@ -137,7 +138,7 @@ def _checked(option: Option, value: Any) -> Any:
         return texts
     if option.choices and value not in option.choices:
         raise ValueError(f"must be {option.expected}{_nearest(value, option.choices)}")
-    return str(Path(value).expanduser().absolute()) if option.type == "path" else value
+    return str(from_home(value)) if option.type == "path" else value
 
 
 def _right(name: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from episodes.archives import Archive, OpenArchive
+from episodes.archives import Archive, OpenArchive, shown
 from episodes.digest import json_digest
 from episodes.errors import DataError
 from episodes.file_digests import files_digest
@@ -45,6 +45,24 @@ def open_packed(archive: Archive, path: Path) -> OpenArchive | OpenTar | OpenFol
     if path.is_dir():
         return OpenFolder(path, f"Mend it, or get it again {archive.origin}")
     return (OpenArchive if path.suffix in ZIPS else OpenTar)(archive, path)
+
+
+def by_last_name(packed: Packed, wanted: Collection[str]) -> dict[str, str]:
+    """Return the names of files by what is behind their last "/", of those wanted that are there.
+
+    Raises DataError where two files are called so, as nobody knows which one is meant.
+    """
+    found: dict[str, str] = {}
+    for name in packed.names():
+        last = name.rpartition("/")[2]
+        if last not in wanted:
+            continue
+        if last in found:
+            raise packed.damaged(
+                f"{last} is in it twice, as {shown(found[last])} and {shown(name)}"
+            )
+        found[last] = name
+    return found
 
 
 def packed_digest(path: Path) -> str:

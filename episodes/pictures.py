@@ -35,7 +35,8 @@ class ImageError(ValueError):
 def decode_image(content: bytes, shape: tuple[int, int, int], fit: Fit) -> np.ndarray:
     """Decode an image to (channels, height, width) uint8; resizing uses a Lanczos filter.
 
-    Pixels of 16 bits become the nearest of 8: 65535 is white.
+    Pixels of 16 bits become the nearest of 8: 65535 is white. What is transparent is put on white:
+    most drawings without a ground of their own are black, and would vanish on black.
     shape: channels (1 for grey, 3 for red, green and blue), height and width.
     Raises ImageError, saying what is wrong.
     """
@@ -46,7 +47,7 @@ def decode_image(content: bytes, shape: tuple[int, int, int], fit: Fit) -> np.nd
     with _opened(content) as image:
         if fit == "exact" and image.size != size:
             raise ImageError(f"is {image.width} x {image.height}, not {width} x {height} pixels")
-        plain = _plain(image).convert("RGB" if channels == 3 else "L")
+        plain = _on_white(image).convert("RGB" if channels == 3 else "L")
     if fit == "crop":
         plain = ImageOps.fit(plain, size, Image.Resampling.LANCZOS)
     elif plain.size != size:
@@ -66,17 +67,19 @@ class Form:
     """What an image says of itself before it is decoded.
 
     has_16_bits: whether it is of one channel of 16 bits.
+    has_transparency: whether it says how opaque its pixels are, though all may be so entirely.
     """
 
     height: int
     width: int
     has_16_bits: bool
+    has_transparency: bool
 
 
 def form_of(content: bytes) -> Form:
     """Return what an image says of itself. Raises ImageError."""
     with _opened(content) as image:
-        return Form(image.height, image.width, _has_16_bits(image))
+        return Form(image.height, image.width, _has_16_bits(image), _has_transparency(image))
 
 
 def decode_labels(content: bytes) -> np.ndarray:
@@ -110,6 +113,27 @@ def _has_16_bits(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
 
 
+def _has_transparency(image: Image.Image) -> bool:
+    if "transparency" in image.info or image.mode.upper().endswith("A"):
+        return True
+    return image.palette is not None and image.palette.mode.endswith("A")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return an image of 8 bits a channel without transparency."""
+    from PIL import Image
+
+    plain = _plain(image)
+    if not _has_transparency(image):
+        return plain
+    if _has_16_bits(image):
+        # Of these, one level is transparent; other levels may become the same 8 bits.
+        seen = np.asarray(image) != image.info["transparency"]
+        return Image.fromarray(np.where(seen, np.asarray(plain), np.uint8(255)))
+    above = plain.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+
+
 def _plain(image: Image.Image) -> Image.Image:
     """Return an image of 8 bits a channel. Pillow's own conversion cuts all else off at 255."""
     from PIL import Image
@@ -140,6 +164,9 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
             # Until it is converted nothing is decoded: an image only says how large it is.
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(f"is {image.width} x {image.height} pixels, which is too large")
+            # A PNG may have a text of this name, which Pillow would take for a level or colour.
+            if isinstance(image.info.get("transparency"), str):
+                del image.info["transparency"]
             yield image
     except ImageError:
         raise

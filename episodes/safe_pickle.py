@@ -29,7 +29,7 @@ def load_pickle(stream: IO[bytes]) -> Any:
     Raises PickleError for anything that is not plain data.
     """
     try:
-        return _plain(_Unpickler(stream, encoding="latin1").load())
+        return _plain(_Unpickler(stream, encoding="latin1").load(), {})
     except PickleError:
         raise
     # A damaged pickle is a damaged program: it may end in any error.
@@ -108,6 +108,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+_UNFINISHED = object()
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
@@ -127,14 +128,28 @@ class _Unpickler(pickle.Unpickler):
         return _Call(_KNOWN[module, name])
 
 
-def _plain(value: Any) -> Any:
-    """Return a value with every array in its place. Raises PickleError for what is not plain."""
+def _plain(value: Any, known: dict[int, tuple[Any, Any]]) -> Any:
+    """Return a value with every array in its place.
+
+    known: by their ids, the containers met so far, held so that no id is given again, and what
+        became of them. A few bytes may name one so often that copies of it would have no end.
+    Raises PickleError for what is not plain, or holds itself.
+    """
     if isinstance(value, _Array):
-        return _plain(value.value)
-    if isinstance(value, dict):
-        return {_plain(key): _plain(held) for key, held in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(held) for held in value)
+        return _plain(value.value, known)
     if value is None or isinstance(value, str | bytes | bytearray | int | float | np.ndarray):
         return value
-    raise PickleError(f"holds a {type(value).__name__}")
+    if not isinstance(value, dict | list | tuple):
+        raise PickleError(f"holds a {type(value).__name__}")
+    if id(value) in known:
+        plain = known[id(value)][1]
+        if plain is _UNFINISHED:
+            raise PickleError(f"holds a {type(value).__name__} that holds itself")
+        return plain
+    known[id(value)] = value, _UNFINISHED
+    if isinstance(value, dict):
+        plain = {_plain(key, known): _plain(held, known) for key, held in value.items()}
+    else:
+        plain = type(value)(_plain(held, known) for held in value)
+    known[id(value)] = value, plain
+    return plain

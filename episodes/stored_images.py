@@ -18,9 +18,11 @@ from episodes.pictures import Fit, Form, ImageError, decode_image, form_of
 from episodes.prepared import Allocate, prepared_with_notes
 
 # To be raised when the same files would be decoded to other pixels: the first for all files, the
-# second for images of 16 bits alone, so that the digest of others stays what it was.
+# others for images of 16 bits or with transparency alone, so that the digest of the rest stays
+# what it was.
 _DECODING = 1
 _DECODING_16_BITS = 2
+_DECODING_TRANSPARENT = 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def stored_images(name: str, build: Callable[[Allocate], dict[str, Any]]) -> Sto
     build: fills an array as for `episodes.prepared.prepared_with_notes`, and returns at least
         "counts" and "digest".
     """
-    kept = f"{name}-images{_DECODING}-{_DECODING_16_BITS}"
+    kept = f"{name}-images{_DECODING}-{_DECODING_16_BITS}-{_DECODING_TRANSPARENT}"
     pixels, notes = prepared_with_notes(kept, build)
     return StoredImages(pixels, notes["counts"], notes)
 
@@ -98,6 +100,7 @@ def fill_from_files(
     }
     digests = [""] * len(rows)
     deep: list[int] = []
+    transparent: list[int] = []
     sizes = Sizes(*shape[1:])
     for name, content in packed.read_each(rows):
         try:
@@ -108,11 +111,15 @@ def fill_from_files(
         sizes.add(form)
         if form.has_16_bits:
             deep.append(rows[name])
+        if form.has_transparency:
+            transparent.append(rows[name])
         digests[rows[name]] = hashlib.sha256(content).hexdigest()
     counts = {name: len(names) for name, names in classes.items()}
     decoded: dict[str, Any] = {"decoding": _DECODING, "shape": shape, "fit": fit}
     if deep:
         decoded["16 bits"] = [_DECODING_16_BITS, sorted(deep)]
+    if transparent:
+        decoded["transparent"] = [_DECODING_TRANSPARENT, sorted(transparent)]
     digest = json_digest({**decoded, "counts": counts, "files": digests})
     return array, {"counts": counts, "digest": digest, "sizes": asdict(sizes)}
 

@@ -23,7 +23,7 @@ from episodes.digest import json_digest
 from episodes.episode import SPLITS, Split
 from episodes.file_digests import files_digest
 from episodes.open_folder import OpenFolder
-from episodes.packed import Streamed
+from episodes.packed import Streamed, by_last_name
 from episodes.pictures import ImageError, decode_image
 from episodes.prepared import Allocate
 from episodes.safe_pickle import PickleError, load_pickle
@@ -36,7 +36,7 @@ CLASSES: dict[Split, int] = {"train": 351, "validation": 97, "test": 160}
 PARTS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 
 # To be raised when the same archive would be read to other rows.
-_READING = 1
+_READING = 2
 _LOOSE = tuple(f"{part}_{of}.pkl" for part in PARTS.values() for of in ("images_png", "labels"))
 _ADVICE = (
     "its authors link to it from https://github.com/renmengye/few-shot-ssl-public, but it has no "
@@ -79,7 +79,7 @@ def _files(data: str | Path | None) -> tuple[list[Path], Callable[[], Streamed]]
     archive, path = locate(ARCHIVE, data)
     if archive is ARCHIVE:
         return [path], lambda: OpenTar(archive, path)
-    folder = OpenFolder(path.parent, f"Get the files again {ARCHIVE.origin}")
+    folder = OpenFolder(path.parent, f"Get the files again {ARCHIVE.origin}", deep=False)
     wanted = [f"{part}_{of}.pkl" for part in PARTS.values() for of in ("labels", "images_png")]
     missing = [name for name in wanted if not (path.parent / name).is_file()]
     if missing:
@@ -88,7 +88,7 @@ def _files(data: str | Path | None) -> tuple[list[Path], Callable[[], Streamed]]
 
 
 def _build(opened: Streamed, allocate: Allocate) -> dict[str, Any]:
-    file_of = {Path(name).name: name for name in opened.names()}
+    file_of = by_last_name(opened, _LOOSE)
     labels = {
         split: _unpickled(opened, file_of, f"{part}_labels.pkl") for split, part in PARTS.items()
     }

@@ -297,6 +297,16 @@ class TestTrackingStore:
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("option", "named"), [("--data", "data folder"), ("--storage", "--storage")]
+)
+def test_the_home_of_nobody(option: str, named: str, tmp_path: Path) -> None:
+    done = call("search", "sinusoid", "--dry-run", f"{option}=~nosuchuser/x", folder=tmp_path)
+    assert done.code == 2
+    assert f"{named} ~nosuchuser/x: there is no such user as nosuchuser" in done.output
+    assert "Traceback" not in done.output
+
+
 class TestCheckpoint:
     @pytest.fixture
     def saved(self, tmp_path: Path) -> Path:

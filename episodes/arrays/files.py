@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import difflib
 import hashlib
+import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 SUFFIXES = (".npz", ".parquet", ".csv")
 _BLOCK = 1 << 20
 _SHOWN = 20
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_BLANKS = " \t"
+_UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
+"""What pandas calls the index of a table that has no name for it."""
 
 
 def file_digest(path: Path) -> str:
@@ -71,6 +79,26 @@ def column_names(path: Path) -> list[str]:
     return names
 
 
+def unnamed_index(path: Path) -> set[str]:
+    """Return the columns of a parquet file that are numbers of rows, kept by pandas, and no data.
+
+    That is an index without a name, which a table has whose rows were sorted or chosen.
+    """
+    if path.suffix != ".parquet":
+        return set()
+    try:
+        kept = json.loads((_schema(path).metadata or {}).get(b"pandas", b"{}"))
+    except (ValueError, RecursionError):
+        return set()
+    index = kept.get("index_columns") if isinstance(kept, dict) else None
+    # A mapping stands for an index that is no column.
+    return {
+        name
+        for name in (index if isinstance(index, list) else [])
+        if isinstance(name, str) and _UNNAMED_INDEX.fullmatch(name)
+    }
+
+
 def check_columns(path: Path, option: str, wanted: Iterable[str], known: Sequence[str]) -> None:
     """Raise DataError, naming the option, for a column that the file lacks."""
     for name in wanted:
@@ -89,7 +117,9 @@ def read_columns(
     """Return columns of a file: numbers, truth values or text, the first axis counting rows.
 
     literal: those whose texts are names. In a CSV file "NA" and the like are missing numbers, but
-        a task or label may be called so; there, an empty cell alone is missing.
+        a task or label may be called so; there, an empty cell alone is missing. Nor are 1 and 01
+        the same name: they are text as it is written, or whole numbers where all are written as
+        such.
     Raises DataError, naming the file, the column and the row, for objects, for values of mixed
     types, for missing ones, and for what is no such file; rows count from 1.
     """
@@ -99,8 +129,13 @@ def read_columns(
     if not table.num_rows:
         raise no_rows(path)
     named = _read_table(path, literal, names_only=True) if literal else table
-    columns = {name: (named if name in literal else table).column(name) for name in names}
-    return {name: _plain(path, name, column) for name, column in columns.items()}
+    columns = {
+        name: _plain(path, name, (named if name in literal else table).column(name))
+        for name in names
+    }
+    if path.suffix == ".csv":
+        columns |= {name: _whole_or_text(columns[name]) for name in literal}
+    return columns
 
 
 def no_rows(path: Path) -> DataError:
@@ -190,6 +225,7 @@ def _read_table(path: Path, names: Sequence[str], names_only: bool = False) -> p
             include_columns=list(names),
             strings_can_be_null=True,
             null_values=[""] if names_only else None,
+            column_types=dict.fromkeys(names, pyarrow.string()) if names_only else None,
         )
         return pyarrow.csv.read_csv(path, _one_by_one(), convert_options=options)
     except (pyarrow.ArrowException, OSError) as error:
@@ -220,7 +256,23 @@ def _plain(path: Path, name: str, column: pyarrow.ChunkedArray) -> np.ndarray:
         return column.to_numpy()
     if types.is_boolean(column.type):
         return column.to_numpy().astype(bool)
-    text = types.is_string(column.type) or types.is_large_string(column.type)
+    # Older releases of pyarrow do not tell the last of these.
+    tests = ("is_string", "is_large_string", "is_string_view")
+    text = any(getattr(types, test)(column.type) for test in tests if hasattr(types, test))
     if text or types.is_temporal(column.type):
         return np.array([str(value) for value in column.to_pylist()], dtype=str)
     raise DataError(f"{path}: column {name!r}: holds {column.type}; must be numbers or text")
+
+
+def _whole_or_text(texts: np.ndarray) -> np.ndarray:
+    """Return (N,) texts as they are, or as int64 where each is written as a whole number is.
+
+    As float64, which are no names, where all are numbers and one of them is not whole.
+    """
+    distinct = [text.strip(_BLANKS) for text in np.unique(texts).tolist()]
+    limits = np.iinfo(np.int64)
+    if all(_WHOLE.fullmatch(text) and limits.min <= int(text) <= limits.max for text in distinct):
+        return np.char.strip(texts, _BLANKS).astype(np.int64)
+    if all(map(_DECIMAL.fullmatch, distinct)) and any(set(text) & set(".eE") for text in distinct):
+        return texts.astype(np.float64)
+    return texts

@@ -17,6 +17,7 @@ from episodes.arrays.files import (
     file_digest,
     no_rows,
     read_columns,
+    unnamed_index,
 )
 from episodes.arrays.precision import as_floats
 from episodes.digest import json_digest
@@ -24,7 +25,7 @@ from episodes.errors import DataError
 from episodes.prepared import prepared
 
 # To be raised when the same file would be decoded to other arrays.
-_DECODING = 2
+_DECODING = 3
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,10 @@ def _decoded(path: Path, chosen: Mapping[str, Any]) -> dict[str, np.ndarray]:
     targets, task = chosen["target"], chosen["task"]
     check_columns(path, "target", targets, known)
     check_columns(path, "task", [] if task is None else [task], known)
-    others = [name for name in known if name not in (*targets, task)]
-    features = others if chosen["features"] is None else chosen["features"]
+    features = chosen["features"]
+    if features is None:
+        left_out = {*targets, task} | unnamed_index(path)
+        features = [name for name in known if name not in left_out]
     if not features:
         raise DataError(f"{path}: has no columns beside {', '.join(targets)}: inputs are missing")
     check_columns(path, "features", features, known)

@@ -14,6 +14,7 @@ from pathlib import Path
 from episodes.archives import Archive, locate
 from episodes.episode import SPLITS, Split
 from episodes.errors import DataError
+from episodes.folders import is_folder
 
 Pair = tuple[str, str]
 """A sentence in another language, and in English."""
@@ -51,18 +52,25 @@ def tatoeba_files(languages: Languages, data: str | Path | None) -> dict[str, Pa
 def files_in(folder: str | Path, languages: Languages) -> dict[str, Path]:
     """Return the file of each language in a user's folder.
 
-    Raises DataError for a language in two splits, and for one that has no file.
+    Raises DataError for a language in two splits, for one that has no file, and for a folder that
+    cannot be read.
     """
     _check_languages(languages)
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder, "options.folder:"):
         raise DataError(f"options.folder: {folder}: there is no such folder")
-    there = {
-        path.name.removesuffix(suffix): path
-        for suffix in reversed(SUFFIXES)
-        for path in sorted(folder.iterdir())
-        if path.name.endswith(suffix) and path.is_file()
-    }
+    try:
+        there = {
+            path.name.removesuffix(suffix): path
+            for suffix in reversed(SUFFIXES)
+            for path in sorted(folder.iterdir())
+            if path.name.endswith(suffix) and path.is_file()
+        }
+    except OSError as error:
+        raise DataError(
+            f"options.folder: {folder} cannot be read: {error.strerror}; give yourself the right "
+            "to read it"
+        ) from error
     if not there:
         raise DataError(
             f"options.folder: {folder}: holds no file of sentence pairs: there should be a "

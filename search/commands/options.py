@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from episodes.folders import absolute_path
 from search.errors import UserError
 
 TrackingUri = Annotated[
@@ -27,11 +28,19 @@ RecordedUri = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _with_a_home(storage: Path) -> Path:
+    absolute_path(storage, "--storage")  # Raises DataError for ~ of nobody.
+    return storage
+
+
 Storage = Annotated[
     Path,
     typer.Option(
         "--storage",
         envvar="METASWEEP_STORAGE",
+        callback=_with_a_home,
         help="Folder that holds searches, checkpoints and episodes.",
     ),
 ]
@@ -84,7 +93,7 @@ def absolute(data: Path | None) -> str | None:
     They run in folders of their own, where a relative path would lead elsewhere.
     """
     given = data or os.environ.get("METASWEEP_DATA")
-    return str(Path(given).expanduser().absolute()) if given else None
+    return str(absolute_path(given, "data folder")) if given else None
 
 
 def overrides(

@@ -77,6 +77,27 @@ def test_a_folder_that_may_not_be_entered_is_named(archive, tmp_path, monkeypatc
         obtain(archive, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("~nosuchuser/x", "data folder ~nosuchuser/x: there is no such user as nosuchuser"),
+        ("/tmp/" + "a" * 300, "data folder /tmp/a+ cannot be looked for: File name too long"),
+    ],
+)
+def test_a_data_folder_that_cannot_be_one_is_named(archive, monkeypatch, folder, message):
+    with pytest.raises(DataError, match=message):
+        obtain(archive, folder)
+    monkeypatch.setenv("METASWEEP_DATA", folder)
+    with pytest.raises(DataError, match=message):
+        obtain(archive, None)
+
+
+def test_a_cache_folder_of_nobody_is_named(archive, empty_cache, monkeypatch):
+    monkeypatch.setenv("METASWEEP_CACHE", "~nosuchuser/x")
+    with pytest.raises(DataError, match="cache folder ~nosuchuser/x: there is no such user as nos"):
+        obtain(archive, None)
+
+
 def test_a_missing_file_is_announced_as_a_download(archive, empty_cache):
     found = report("task", archive, None)
     assert (found.path, found.folder, found.downloads) == (None, empty_cache, True)

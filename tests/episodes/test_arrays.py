@@ -250,26 +250,6 @@ def test_small_tasks_and_labels_are_left_out_on_demand(tmp_path: Path) -> None:
     assert set(np.nanmedian(slopes, axis=1)) == {1, 2}
 
 
-def test_names_that_elsewhere_mean_missing_are_names(tmp_path: Path) -> None:
-    """Namibia's code is NA, and a label may be called null."""
-    columns = flowers(units=6, labels=3)
-    codes = np.array(["NA", "null", "N/A", "NaN", "de", "fr"])
-    columns["unit"] = codes[columns["unit"]]
-    columns["kind"] = np.array(["NULL", "nan", "other"])[columns["a"].astype(int)]
-    files = [WRITERS[suffix](tmp_path / f"a{suffix}", columns) for suffix in WRITERS]
-    found = [arrays(file, ways=3, task="unit", **FLOWERS) for file in files]
-    assert len({one.digest for one in found}) == 1
-    assert set(found[0]._table.task_names) == set(codes)
-    assert set(found[0]._table.label_names) == {"NULL", "nan", "other"}
-
-
-def test_whole_numbers_with_a_name_among_them_are_names(tmp_path: Path) -> None:
-    file = tmp_path / "a.csv"
-    lines = [f"{unit},{row},{row}" for unit in ("1", "02", "NA", "4") for row in range(7)]
-    file.write_text("\n".join(["unit,x,y", *lines]))
-    assert arrays(file, **CURVES)._table.task_names.tolist() == ["02", "1", "4", "NA"]
-
-
 def test_splits_that_share_a_task_are_refused(tmp_path: Path, monkeypatch) -> None:
     shared = {split: np.array([0, 1]) for split in SPLITS}
     monkeypatch.setattr("episodes.arrays.splits._shared", lambda *_: shared)

@@ -104,6 +104,8 @@ def test_missing_values_and_texts_where_numbers_belong(tmp_path: Path) -> None:
     assert refusal(file, **CURVES) == f"{file}: column 'unit', row 2: the value is missing"
     file.write_text("unit,x,y\n1,2,3\n1.5,2,4\n")
     assert "column 'unit': holds float64; tasks and" in refusal(file, **CURVES)
+    file.write_text("unit,x,y\n01,2,3\n1e3,2,4\n")
+    assert "column 'unit': holds float64; tasks and" in refusal(file, **CURVES)
     file.write_text("unit,x,y\nNA,2,3\n,2,4\n")
     assert refusal(file, **CURVES) == f"{file}: column 'unit', row 2: the value is missing"
     file.write_text("unit,x,y\n1,NA,3\n")

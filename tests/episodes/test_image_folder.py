@@ -113,6 +113,7 @@ def test_the_digest_is_that_of_images_names_and_form(folder, tmp_path):
     ("content", "message"),
     [
         ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         ([1], r"holds list; it should hold \{\"train\""),
         ({"train": [], "val": [], "test": []}, r"holds \['test', 'train', 'val'\]; it should"),
         ({**SPLIT, "test": "animal 9"}, "test is no list of names"),
@@ -214,6 +215,42 @@ def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
         load(folder)
 
 
+@pytest.mark.parametrize(("inside", "name"), [("", "it"), ("more", "more/")])
+def test_a_folder_of_a_class_that_may_not_be_read_is_named(folder, monkeypatch, inside, name):
+    forbidden = folder / NAMES[1] / inside
+    listed = os.scandir
+
+    def list_allowed(path):
+        if Path(path) == forbidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", list_allowed)
+    message = f"in the folder {folder / NAMES[1]}: {name} cannot be read: Permission denied"
+    with pytest.raises(DataError, match=message):
+        load(folder)
+
+
+def test_a_folder_that_a_class_links_to_is_passed_over(folder, tmp_path):
+    digest = load(folder).digest
+    (folder / NAMES[1] / "linked").symlink_to(folder / NAMES[2])
+    assert load(folder).digest == digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"folder": "~nosuchuser/pics"}, "folder ~nosuchuser/pics: there is no such user as nosu"),
+        ({"split_file": "~nosuchuser/a"}, "split file ~nosuchuser/a: there is no such user as nos"),
+        ({"folder": "/tmp/" + "a" * 300}, "folder /tmp/a+ cannot be looked for: File name too lo"),
+        ({"folder": "/tmp/a\0b"}, "folder /tmp/a\0b cannot be looked for: embedded null byte"),
+    ],
+)
+def test_a_path_that_cannot_be_one_is_named(folder, changes, message):
+    with pytest.raises(DataError, match=message):
+        load(**({"folder": folder} | changes))
+
+
 def test_enlarged_images_are_told_once_with_their_sizes(folder, caplog):
     (folder / NAMES[1] / "9.png").write_bytes(encode(image_of(20, 9, 30, 100)))
     load(folder, size=12)
@@ -237,6 +274,21 @@ def test_16_bit_images_keep_what_they_show(folder):
     assert set(levels.unique().tolist()) - set(range(60)) == {117}
 
 
+def test_a_transparent_ground_is_white(folder, monkeypatch):
+    version = "episodes.stored_images._DECODING_TRANSPARENT"
+    opaque = load(folder, channels=1).digest
+    # Only what has transparency is another problem when that is decoded in another way.
+    monkeypatch.setattr(version, 99)
+    assert load(folder, channels=1).digest == opaque
+    for path in folder.rglob("[!.]*.png"):
+        path.write_bytes(encode(np.zeros((9, 9, 4), dtype=np.uint8)))
+    white = load(folder, channels=1)
+    levels = white.sample("train", 0, range(20)).query.inputs.mul(255).round()
+    assert set(levels.unique().tolist()) - set(range(60)) == {255}
+    monkeypatch.setattr(version, 100)
+    assert load(folder, channels=1).digest != white.digest
+
+
 def test_an_image_of_floating_point_is_named(folder):
     path = folder / NAMES[2] / "2.tiff"
     path.write_bytes(encode(np.full((9, 9), 0.5, dtype=np.float32), "TIFF"))
@@ -244,9 +296,12 @@ def test_an_image_of_floating_point_is_named(folder):
         load(folder)
 
 
-def test_images_that_are_decoded_in_another_way_are_not_taken_from_the_cache(folder, monkeypatch):
+@pytest.mark.parametrize("version", ["_DECODING", "_DECODING_16_BITS", "_DECODING_TRANSPARENT"])
+def test_images_that_are_decoded_in_another_way_are_not_taken_from_the_cache(
+    folder, monkeypatch, version
+):
     load(folder)
-    monkeypatch.setattr("episodes.stored_images._DECODING", 99)
+    monkeypatch.setattr(f"episodes.stored_images.{version}", 99)
     monkeypatch.setattr(
         "episodes.stored_images.decode_image", lambda *_: np.full((3, 8, 8), 7, np.uint8)
     )

@@ -47,6 +47,17 @@ def test_a_label_is_never_a_mixture_of_others(folder):
     assert read(folder, 3, 4, "small").digest != read(folder).digest
 
 
+def test_a_transparent_ground_is_white(folder, monkeypatch):
+    opaque = read(folder).digest
+    (folder / "a.jpg").write_bytes(encode(np.zeros((6, 8, 4), dtype=np.uint8)))
+    transparent = read(folder, name="transparent")
+    assert (transparent.pixels[1, :3] == 255).all()
+    monkeypatch.setattr("episodes.labelled_images._DECODING_TRANSPARENT", 99)
+    assert read(folder, name="transparent").digest != transparent.digest
+    (folder / "a.jpg").write_bytes(encode(PIXELS))
+    assert read(folder).digest == opaque
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [

@@ -149,6 +149,38 @@ def test_a_missing_cache_is_named(tmp_path):
         load_mini(tmp_path)
 
 
+def test_caches_in_a_folder_beside_are_others(tmp_path):
+    write_caches(tmp_path)
+    other = caches()
+    for content in other.values():
+        content["image_data"][:] = 255
+    (tmp_path / "mini-imagenet" / "old").mkdir()
+    for name, content in pickled(other).items():
+        (tmp_path / "mini-imagenet" / "old" / name).write_bytes(content)
+    assert load_mini(tmp_path).sample("train", 0, range(5)).query.inputs.max() < 1
+
+
+def test_a_cache_that_is_twice_in_an_archive_is_named(tmp_path):
+    files = pickled(caches())
+    write_tar(
+        tmp_path / "mini-imagenet.tar.gz",
+        files | {f"old/{name}": content for name, content in files.items()},
+        "w:gz",
+    )
+    with pytest.raises(DataError, match=r"-cache-train\.pkl is in it twice, as 'mini-.* and 'old/"):
+        load_mini(tmp_path)
+
+
+def test_an_image_that_is_listed_twice_is_named(tmp_path):
+    write_lists(tmp_path)
+    path = tmp_path / "mini-imagenet" / "val.csv"
+    name = SPLIT.classes["validation"][0]
+    path.write_text(path.read_text().replace(f"{name}00000001.jpg", f"{name}00000000.jpg"))
+    message = rf"val\.csv lists 'images/{name}00000000\.jpg', which was listed before"
+    with pytest.raises(DataError, match=message):
+        load_mini(tmp_path)
+
+
 def test_a_listed_image_that_is_missing_is_named(tmp_path):
     write_lists(tmp_path)
     name = f"{SYNSETS[3]}00000001.jpg"

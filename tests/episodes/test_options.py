@@ -71,6 +71,10 @@ def test_values_come_in_one_form_and_stay_as_they_are(tmp_path, monkeypatch):
         ({"features": ["a" * 4001]}, "must have at most 4000 characters in all"),
         ({"file": ""}, "options.file: '': must be a path"),
         ({"file": 3}, "options.file: 3: must be a path"),
+        (
+            {"file": "~nosuchuser/x"},
+            "options.file: '~nosuchuser/x': there is no such user as nosuchuser",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_what_would_be_right(options, message):

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from episodes.pictures import Form, ImageError, decode_grey, decode_image, form_of
 
@@ -59,8 +60,64 @@ def test_16_bits_become_the_nearest_of_8(content):
         decoded = decode_image(content, (channels, 20, 30), "exact")
         np.testing.assert_array_equal(decoded, np.stack([expected] * channels))
     np.testing.assert_array_equal(decode_grey(content), expected)
-    assert form_of(content) == Form(20, 30, True)
-    assert form_of(encoded()) == Form(20, 30, False)
+    assert form_of(content) == Form(20, 30, True, False)
+    assert form_of(encoded()) == Form(20, 30, False, False)
+
+
+def drawing(mode: str, kind: str = "PNG", **settings) -> bytes:
+    """Encode 30 x 20 pixels: nothing on the left; on the right black, or as near as may be."""
+    pixels = np.zeros((20, 30, 4), dtype=np.uint8)
+    pixels[:, 15:] = 0, 0, 0, 255
+    image = Image.fromarray(pixels)
+    if "transparency" in settings:
+        levels = (pixels[..., 3] // 255).astype(np.uint16 if mode == "I;16" else np.uint8)
+        image = Image.fromarray(levels).convert(mode)
+    stream = io.BytesIO()
+    image.convert(mode).save(stream, kind, **settings)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        drawing("RGBA"),
+        drawing("LA"),
+        drawing("RGBA", "WEBP", lossless=True),
+        drawing("RGBA", "TIFF"),
+        drawing("P", transparency=0),
+        drawing("P", transparency=b"\x00\xff"),
+        drawing("L", transparency=0),
+        drawing("RGB", transparency=(0, 0, 0)),
+        drawing("I;16", transparency=0),
+    ],
+    ids=["rgba", "la", "webp", "tiff", "p", "p-alphas", "l", "rgb", "16-bit"],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_ground_is_white(content, channels):
+    decoded = decode_image(content, (channels, 20, 30), "exact")
+    assert (decoded[:, :, :15] == 255).all()
+    assert (decoded[:, :, 15:] <= 1).all()
+    assert form_of(content).has_transparency
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_a_text_of_that_name_is_no_transparency(mode):
+    texts = PngInfo()
+    texts.add_text("transparency", "none")
+    stream = io.BytesIO()
+    Image.new(mode, (30, 20)).save(stream, "PNG", pnginfo=texts)
+    content = stream.getvalue()
+    expected = 255 if mode == "RGBA" else 0
+    assert (decode_image(content, (3, 20, 30), "exact") == expected).all()
+    assert form_of(content).has_transparency == (mode == "RGBA")
+
+
+def test_what_is_half_transparent_is_half_white_and_what_is_opaque_as_it_was():
+    pixels = np.dstack([PIXELS, np.full((20, 30), 255, dtype=np.uint8)])
+    opaque = decode_image(encoded(pixels), (3, 20, 30), "exact")
+    np.testing.assert_array_equal(opaque, PIXELS.transpose(2, 0, 1))
+    pixels[:] = 0, 0, 0, 128
+    assert (decode_image(encoded(pixels), (1, 20, 30), "exact") == 127).all()
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,22 @@ def test_other_damage_is_a_pickle_error():
 def test_what_calls_for_no_end_of_memory_is_refused():
     deep = b"\x80\x02" + b"]" * 5 + b"".join(b"a" for _ in range(4)) + b"."
     assert load(deep) == [[[[[]]]]]
-    itself = b"\x80\x02]q\x00h\x00a."
-    with pytest.raises(PickleError):
-        load(itself)
+    shared: list = []
+    for _ in range(40):
+        shared = [shared] * 4
+    read = load(pickle.dumps(shared))
+    assert len(read) == 4
+    assert read[0] is read[3]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\x80\x02]q\x00h\x00a.", "list"),
+        (b"\x80\x02}q\x00K\x01h\x00s.", "dict"),
+        (b"\x80\x02]q\x00h\x00\x85a.", "list"),
+    ],
+)
+def test_what_holds_itself_is_refused(content, what):
+    with pytest.raises(PickleError, match=f"^holds a {what} that holds itself"):
+        load(content)

@@ -122,6 +122,19 @@ def test_a_missing_part_is_named(content, tmp_path, loose):
         load_tiered(write(tmp_path, content, loose))
 
 
+def test_files_in_a_folder_beside_are_others(content, tmp_path):
+    write(tmp_path, content, loose=True)
+    (tmp_path / "worn").mkdir()
+    write(tmp_path / "worn", dict.fromkeys(content, b"no pickle"), loose=True)
+    assert load_tiered(tmp_path).class_counts == CLASSES
+
+
+def test_a_file_that_is_twice_in_the_archive_is_named(content, tmp_path):
+    content["old/val_labels.pkl"] = content["val_labels.pkl"]
+    with pytest.raises(DataError, match=r"is damaged: val_labels\.pkl is in it twice"):
+        load_tiered(write(tmp_path, content))
+
+
 def test_too_few_classes_are_named(content, tmp_path, monkeypatch):
     monkeypatch.setattr(tiered_imagenet, "CLASSES", {"train": 351, "validation": 97, "test": 160})
     with pytest.raises(DataError, match="6 classes of train, 351 expected"):

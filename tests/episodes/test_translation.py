@@ -248,12 +248,22 @@ def test_a_damaged_archive_is_named(folder: Path) -> None:
         ({"shots": 20}, r"ddd of test has 20 English sentences .* shots \+ query_shots = 23"),
         ({"longest": 4}, "ddd of test has 0 English sentences that are short enough"),
         ({"folder": "/nowhere"}, "options.folder: /nowhere: there is no such folder"),
+        ({"folder": "/tmp/" + "a" * 300}, "options.folder: /tmp/a+ cannot be looked for: File nam"),
         ({"vocabulary": 10}, "vocabulary: 10: must be a whole number, at least 300"),
     ],
 )
 def test_mistakes_are_named(folder: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         loaded(**({"folder": folder} | changes))
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder: Path, monkeypatch) -> None:
+    def forbidden(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    with pytest.raises(DataError, match=f"options.folder: {folder} cannot be read: Permission den"):
+        loaded(folder)
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
