@@ -15,8 +15,6 @@ CLUSTERS = re.compile(
 
 LONG = (
     f"{FAULTS}::test_the_whole_table[disk-full-for-long]",
-    "tests/algorithms/test_programs.py",
-    "tests/algorithms/test_traced_programs.py",
     "tests/benchmarks/test_scale_ray.py",
     "tests/faults/test_store_away.py",
     "tests/test_submit.py",

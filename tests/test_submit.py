@@ -206,7 +206,7 @@ def test_search_is_stopped_and_gone_on_with(cluster: Cluster) -> None:
     )
 
     left = json.loads((cluster.store / "slow" / "search.json").read_text())
-    resumed = cluster.run("resume", "slow", *there.split(), "--time-limit=40s", "--follow")
+    resumed = cluster.run("resume", "slow", *there.split(), "--time-limit=80s", "--follow")
     assert resumed.code == 0, resumed.output
     assert "query_loss, lower is better" in resumed.output
     assert resumed.output.endswith("slow: SUCCEEDED, as job metasweep-slow-2\n")
