@@ -64,7 +64,7 @@ def node_short_of_memory(setting: Setting) -> Audit:
     they, and not the trial, decided who is killed, it is tried again.
     """
     found = Audit()
-    for again in range(3):
+    for again in range(5):
         folder = setting.folder / str(again)
         found, moved = _short_of_memory(replace(setting, folder=folder))
         if found.clean or moved < unruly.EATEN // 2:
