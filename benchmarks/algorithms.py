@@ -213,8 +213,8 @@ without grouped convolutions, which leaves `t-net` and `mt-net` some models of t
 
 The first trials of `composed` are these recipes, with the values that the search space of each has
 from its paper. What `space` says of a parameter holds in every trial: `composed/outer_lr: 0.01` is
-then also the rate of Reptile, whose published ones are 50 to 100 times that. Where a range depends on the
-parts, each variant has a name of its own and can be set apart, such as
+then also the rate of Reptile, whose published ones are 50 to 100 times that. Where a range depends
+on the parts, each variant has a name of its own and can be set apart, such as
 `composed/outer_lr@difference`; `metasweep search NAME --dry-run` lists them all. It also says which
 published values an override moves and which recipes it leaves out.
 
