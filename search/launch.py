@@ -166,10 +166,8 @@ def _check_same_problem(name: str, problem: Problem, hashes: set[str]) -> None:
 
 def _check_new_study(spec: Spec, folder: SearchFolder, problem: Problem) -> None:
     """Refuse to begin in a study that another search of this name has left in a database."""
-    if folder.study_url(spec.study_url) == folder.study_url(None) and not os.environ.get(
-        STUDY_URL_VARIABLE
-    ):
-        return  # In the search's own folder, which is new.
+    if not (spec.study_url or os.environ.get(STUDY_URL_VARIABLE)):
+        return  # It is in the search's own folder, which is new.
     left = len(open_study(spec, folder, problem).trials())
     if left:
         raise UserError(
