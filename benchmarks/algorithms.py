@@ -209,7 +209,7 @@ Combinations that make no sense are never drawn: several rates are always learne
 `implicit` differentiate no query loss through the loop, so nothing but the weights is learned; a
 zeroed head has to adapt; a context vector has no preconditioner; `layerwise` maps need a network
 without grouped convolutions, which leaves `t-net` and `mt-net` some models of torchvision;
-`per_step` needs batch normalization.
+`per_step` is asked where the network has layers that normalize.
 
 The first trials of `composed` are these recipes, with the values that the search space of each has
 from its paper. What `space` says of a parameter holds in every trial: `composed/outer_lr: 0.01` is

@@ -17,12 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from search.config import Config
 from search.errors import FailedError, UserError
 from search.jobs import Job, Kind, Progress, fresh_seed, trial_name
-from search.study import CONFIG, CONFIRMED, SearchStudy, State
+from search.observers import Listener, Recorder
+from search.study import CONFIG, CONFIRMED, FULL_RUN, SearchStudy, State
 
 CONFIRMATION_SHARE = 0.4
 """Of the time limit, what is kept free for confirmation at the most."""
@@ -41,38 +42,6 @@ class Nothing(Enum):
 
     YET = auto()
     MORE = auto()
-
-
-class Recorder(Protocol):
-    """Where runs are recorded; `search.tracking` has the real one."""
-
-    def start(self, job: Job, confirms: str | None) -> None:
-        """Open the run of a job, unless it is open; `confirms` names the job that it repeats."""
-        ...
-
-    def finish(self, job: Job, state: State, reason: str, summaries: dict[str, float]) -> None:
-        """Close the run of a job."""
-        ...
-
-
-class Listener(Protocol):
-    """Who watches."""
-
-    def started(self, job: Job) -> None:
-        """A job was handed out."""
-        ...
-
-    def told(self, job: Job, progress: Progress) -> None:
-        """A running job told of itself."""
-        ...
-
-    def ended(self, job: Job, state: State, progress: Progress, reason: str) -> None:
-        """A job ended."""
-        ...
-
-    def remarks(self, text: str) -> None:
-        """What concerns no job alone is to be told, such as why nothing runs."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -124,7 +93,10 @@ class Conductor:
         self.running: dict[str, Job] = {}
         self._last: dict[str, Progress] = {}
         self._first_told: dict[str, float] = {}
-        self._full_runs: dict[int, float] = {}
+        self._full_runs = {
+            trial.number: float(trial.user_attrs.get(FULL_RUN, 0.0))
+            for trial in study.trials("COMPLETE")
+        }
         self._interrupted_trials = [trial.number for trial in study.trials("RUNNING")]
         self._confirmations: list[tuple[int, int]] | None = None
         self._once_more: list[Job] = []
@@ -233,7 +205,19 @@ class Conductor:
             if not self._out_of_time(self._seconds_of(number)):
                 del self._confirmations[0]
                 return self._confirmation(number, seed)
-        return Nothing.YET if self.running else Nothing.MORE
+        if self.running:
+            return Nothing.YET
+        self._give_up_confirmations()
+        return Nothing.MORE
+
+    def _give_up_confirmations(self) -> None:
+        """End those that an earlier driver had begun and that no time is left for."""
+        left, self._confirmations = self._confirmations or [], []
+        for number, seed in left:
+            job = self._confirmation(number, seed)
+            if Path(job.folder).exists():
+                self._hand_out(job)
+                self._end(job, "PRUNED", "time limit reached before it was gone on with")
 
     def _told(self, job: Job, progress: Progress) -> bool:
         if progress.phase == "unfit":  # Nothing of it ran: it is as if never handed out.
@@ -259,7 +243,7 @@ class Conductor:
             )
             return True
         if progress.phase == "final":
-            self._time_full_run(job)
+            self._time_full_run(job, progress)
             self._end(job, "COMPLETE", "")
         elif progress.phase == "failed":
             self._end(job, "FAIL", progress.reason)
@@ -302,11 +286,16 @@ class Conductor:
         self._unrecorded.append((job, state, reason, progress.summaries))
         self.listener.ended(job, state, progress, reason)
 
-    def _time_full_run(self, job: Job) -> None:
-        """Note how long a full run takes, unless the job only told again what it had sealed."""
-        seconds = self.clock() - self._first_told[job.name]
-        if seconds > 0:
-            self._full_runs[job.number] = seconds
+    def _time_full_run(self, job: Job, progress: Progress) -> None:
+        """Note how long a full run takes, for a driver that goes on with the search as well.
+
+        Of a job that was interrupted only the end was seen, but it knows how long it has trained.
+        """
+        seen = self.clock() - self._first_told[job.name]
+        seconds = max(seen, progress.summaries.get("train_seconds", 0.0))
+        self._full_runs[job.number] = seconds
+        if job.kind == "trial" and job.name not in self._known:
+            self.study.annotate(job.number, FULL_RUN, seconds)
 
     def _hand_out(self, job: Job) -> Job:
         self.recorder.start(job, trial_name(job.number) if job.kind == "confirmation" else None)

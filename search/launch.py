@@ -18,6 +18,7 @@ from search.conductor import Conductor, Plan
 from search.config import Config, Problem
 from search.disk_space import full, is_full
 from search.driver import drive
+from search.elapsed import noted
 from search.errors import FailedError, UserError
 from search.fitting import check_fits
 from search.jobs import Job
@@ -238,11 +239,8 @@ def _drive(
             began,
             again,
         )
-        with display:
-            try:
-                drive(conductor, resources, runs.tracker.uri, expected, spec.budget.trial_timeout)
-            finally:
-                folder.spent(record.elapsed + time.monotonic() - began, "RUNNING")
+        with display, noted(folder, record.elapsed, began):
+            drive(conductor, resources, runs.tracker.uri, expected, spec.budget.trial_timeout)
         if conductor.interrupted:
             recorder.close(SECONDS_AFTER_INTERRUPTION)
         if conductor.blocked:

@@ -17,7 +17,7 @@ from search.study_writer import PATIENT, Patience
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 REFERENCE = "reference"
-CONFIG, REASON, CONFIRMED = "config", "reason", "confirmed"
+CONFIG, REASON, CONFIRMED, FULL_RUN = "config", "reason", "confirmed", "full_run_seconds"
 
 SEEN_BEST, SEEN_NEWEST = 25, 500
 """Finished trials that suggestions rest on. TPE never calls more than 25 of them good."""

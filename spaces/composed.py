@@ -119,12 +119,12 @@ def _multi_step(values: Values) -> bool:
     return values["query_loss"] == "multi_step"
 
 
-def _batch_normalized(values: Values) -> bool:
-    return _through_query(values) and values.get("network/normalization") == "batch"
+def _normalized(values: Values) -> bool:
+    return _through_query(values) and bool(values["normalized"])
 
 
-def _not_batch_normalized(values: Values) -> bool:
-    return not _batch_normalized(values)
+def _not_normalized(values: Values) -> bool:
+    return _through_query(values) and not values["normalized"]
 
 
 def _prototypes(values: Values) -> bool:
@@ -176,8 +176,9 @@ _PARAMETERS: dict[str, tuple[Parameter, Condition | None]] = {
     "head@moving": (Choice(("learned", "zeroed")), _head_moves_without),
     "head@still": (Choice(("learned", "prototypes")), _head_stays_with_classes),
     "head@learned": (Fixed("learned"), _head_given),
-    "inner_normalization": (Choice(("network", "per_step")), _batch_normalized),
-    "inner_normalization@network": (Fixed("network"), _not_batch_normalized),
+    "inner_normalization": (Choice(("network", "per_step")), _normalized),
+    "inner_normalization@nothing": (Fixed("network"), _not_normalized),
+    "inner_normalization@network": (Fixed("network"), _otherwise),
     "proximal": (Choice((False, True)), _not_implicit),
     "proximal@implicit": (Fixed(True), _implicit),
     "inner_momentum": (Float(0.0, 0.99), _has_momentum),
@@ -267,6 +268,8 @@ def composed_space(named: Mapping[str, Space]) -> Space:
             for name, parts in _RECIPES.items()
         },
         frozenset(PARTS),
+        # Where nothing is normalized, it may as well be at each step.
+        frozenset({"inner_normalization@nothing"}),
     )
 
 

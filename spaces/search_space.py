@@ -163,11 +163,15 @@ class SearchSpace:
     def _reached(
         self, algorithm: str, network: str, changes: Mapping[str, Value]
     ) -> dict[str, tuple[Value, Value]]:
-        """Return (wanted, nearest allowed) of what matters of an algorithm at a point."""
+        """Return (wanted, nearest allowed) of what matters of an algorithm at a point.
+
+        What makes no difference there is allowed to be as it is wanted.
+        """
+        idle = SPACES[algorithm].idle
         return {
-            bare(name.removeprefix(f"{algorithm}/")): (wanted, value)
+            bare(own): (wanted, wanted if own in idle else value)
             for name, (_, wanted, value) in self._nearest(algorithm, network, changes).items()
-            if name.startswith(f"{algorithm}/")
+            if (own := name.removeprefix(f"{algorithm}/")) != name
         }
 
     def _walk(

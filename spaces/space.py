@@ -33,6 +33,8 @@ class Space:
     structure: parameters whose variants leave out what would not fit. An override of one is cut
         down to what each variant allows; one of any other parameter replaces every variant, but for
         those that are overridden by their own names ("outer_lr@difference").
+    idle: parameters, by name and variant, that make no difference where they are met: no point is
+        another one for what they are.
     grouped: of a network: by setting, which is a choice or fixed, the values that make layers
         whose outputs each see only some of the inputs (`networks.Network.grouped`).
     ungrouped: of an algorithm: whether it needs a network without such layers.
@@ -43,16 +45,21 @@ class Space:
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     points: Mapping[str, Mapping[Kind, Values]] = field(default_factory=dict)
     structure: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()
     grouped: Mapping[str, frozenset[Value]] = field(default_factory=dict)
     ungrouped: bool = False
 
     def seen(self, settings: Values) -> dict[str, Value]:
         """Return what an algorithm's conditions see of this network with these settings.
 
-        The settings are called "network/<setting>"; "grouped" says whether it has such layers.
+        The settings are called "network/<setting>"; "grouped" says whether it has such layers, and
+        "normalized" whether it may have layers that normalize: all may but those that are set not
+        to.
         """
         grouped = any(settings.get(name) in values for name, values in self.grouped.items())
-        return {f"network/{name}": value for name, value in settings.items()} | {"grouped": grouped}
+        normalized = settings.get("normalization") != "none"
+        named = {f"network/{name}": value for name, value in settings.items()}
+        return named | {"grouped": grouped, "normalized": normalized}
 
     def walk(self, given: Values, ask: Callable[[str, Parameter], Value]) -> dict[str, Value]:
         """Return a value for every parameter that matters, by bare name, as `ask` answers.

@@ -103,7 +103,7 @@ def small_config(algorithm: str = "maml", kind: Kind = "regression", **changes: 
     others = {name: changes.pop(name) for name in list(changes) if name in FIELDS}
     space = ALGORITHM_SPACES[algorithm]
     values = {**space.defaults[kind], **SMALL, **changes}
-    around = {"kind": kind, **{f"network/{name}": value for name, value in settings.items()}}
+    around = {"kind": kind, **NETWORK_SPACES[network].seen(settings)}
     hyper = space.walk(around, lambda name, _: values[bare(name)])
     assert changes.keys() <= hyper.keys(), "a change would have no effect"
     chosen = {"episodes": 24, "rungs": (8,), "seed": 1, **others}

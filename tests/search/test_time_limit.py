@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from search.conductor import Nothing
-from tests.search.conducting import Search, remaining, training
+from tests.search.conducting import Search, final, remaining, training
 
 
 @pytest.fixture
@@ -68,3 +69,46 @@ def test_without_a_limit_time_does_not_matter(search: Search) -> None:
     search.clock.now += 1e9
     assert not conductor.told(job, training())
     assert search.job().number == 1
+
+
+def test_who_goes_on_with_a_search_knows_how_long_its_runs_take(search: Search) -> None:
+    search.conduct(seconds=50.0, best=1, seeds=2, concurrency=1)
+    search.finish(search.job(), took=10.0)
+    search.conductor.interrupted = True
+
+    # Of 35 seconds that are left, the two confirmations need 20, but may keep free only 14.
+    conductor = search.conduct(seconds=35.0, best=1, seeds=2, concurrency=1)
+    late = search.job()
+    assert late.kind == "trial"
+    search.clock.now += 20.0
+    assert not conductor.told(late, training())
+    search.clock.now += 1.0
+    assert conductor.told(late, training())
+
+
+def test_a_run_that_was_interrupted_is_known_to_take_as_long_as_it_trained(search: Search) -> None:
+    conductor = search.conduct(seconds=50.0, best=1, seeds=1, concurrency=1)
+    job = search.job()
+    conductor.told(job, replace(final(0.5), summaries={"train_seconds": 10.0}))
+    search.clock.now += 40.0
+    assert conductor.next_job() is Nothing.MORE
+
+
+def test_a_confirmation_that_no_time_is_left_for_is_ended_where_it_was_begun(
+    search: Search,
+) -> None:
+    search.conduct(trials=1, seconds=50.0, best=1, seeds=2, concurrency=1)
+    search.finish(search.job(), took=10.0)
+    begun = search.job()
+    Path(begun.folder).mkdir(parents=True)
+    search.conductor.interrupted = True
+
+    conductor = search.conduct(trials=1, seconds=5.0, best=1, seeds=2, concurrency=1)
+    assert conductor.next_job() is Nothing.MORE
+    conductor.leave()
+    assert search.recorder.finished[begun.name][:2] == (
+        "PRUNED",
+        "time limit reached before it was gone on with",
+    )
+    assert len(search.recorder.started) == 2  # The other seed was never begun.
+    assert search.study.notes() == {f"confirmed/0/{begun.config.seed}": "PRUNED"}

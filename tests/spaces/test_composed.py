@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice, product
 
 import pytest
 import torch
 
-from algorithms import ALGORITHMS
+import algorithms
+import networks
+from algorithms import ALGORITHMS, Objective
+from algorithms.parts.losses import LOSSES
 from algorithms.parts.noise import keys_of
 from algorithms.recipe import CHOICES, MAML, Recipe, conflicts
 from search.building import build, hyperparameters
@@ -83,9 +87,7 @@ def test_exactly_one_variant_of_each_parameter_applies(kind: Kind, network: str)
             met.append(bare(name))
             return parameter.suggest(Random(rng), name)
 
-        given: dict[str, Value] = {"kind": kind}
-        if network == "conv4":
-            given["network/normalization"] = rng.choice(("batch", "layer", "group", "none"))
+        given: dict[str, Value] = {"kind": kind, "normalized": rng.choice((False, True))}
         if network == "torchvision":
             given["grouped"] = rng.choice((False, True))
         COMPOSED.walk(given, ask)
@@ -154,17 +156,12 @@ def every_walk(given: dict[str, Value]) -> Iterator[dict[str, Value]]:
         yield COMPOSED.walk(given, ask)
 
 
-@pytest.mark.parametrize(
-    ("normalization", "grouped"),
-    [("batch", False), ("layer", False), (None, False), ("batch", True)],
-)
+@pytest.mark.parametrize(("normalized", "grouped"), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize("kind", ["classification", "regression"])
 def test_every_combination_without_a_conflict_can_be_drawn(
-    kind: Kind, normalization: str | None, grouped: bool
+    kind: Kind, normalized: bool, grouped: bool
 ) -> None:
-    given: dict[str, Value] = {"kind": kind, "grouped": grouped}
-    if normalization is not None:
-        given["network/normalization"] = normalization
+    given: dict[str, Value] = {"kind": kind, "normalized": normalized, "grouped": grouped}
     drawn = {recipe_of(values) for values in every_walk(given)}
     combinations = (
         dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values())
@@ -173,8 +170,8 @@ def test_every_combination_without_a_conflict_can_be_drawn(
     for parts in combinations:
         recipe = Recipe(**parts)  # type: ignore[arg-type]
         fits_kind = kind == "classification" or recipe.head != "prototypes"
-        # Scales, shifts and statistics of each step are of use to batch normalization.
-        fits_network = normalization == "batch" or recipe.inner_normalization == "network"
+        # Scales, shifts and statistics of each step are of use to layers that normalize.
+        fits_network = normalized or recipe.inner_normalization == "network"
         fits_network &= not (grouped and recipe.preconditioner == "layerwise")
         if fits_kind and fits_network and not conflicts(recipe):
             sensible.add(recipe)
@@ -205,9 +202,40 @@ def test_a_point_has_the_published_values_where_the_ranges_hold_them() -> None:
     assert (cavia["context_size"], cavia["inner_lr"]) == (100, 1.0)
 
 
-def test_regression_has_the_points_that_need_no_classes_and_no_batch_statistics() -> None:
+def test_regression_has_the_points_that_need_no_classes() -> None:
     found = space_of("regression", "mlp").points("composed", "mlp")
-    assert set(found) == set(NAMED) - {"maml", "proto-maml", "mamlpp"}
+    assert set(found) == set(NAMED) - {"maml", "proto-maml"}
+
+
+@pytest.mark.parametrize(
+    ("network", "override", "normalization"),
+    [
+        ("mlp", None, "network"),  # It has no layers that normalize.
+        ("mlp", "layer", "per_step"),
+        ("conv4", "none", "network"),
+        ("conv4", "group", "per_step"),
+        ("vit", None, "per_step"),
+        ("torchvision", None, "per_step"),
+    ],
+)
+def test_maml_plus_plus_is_what_the_recipe_of_that_name_is_on_every_network(
+    network: str, override: str | None, normalization: str
+) -> None:
+    overrides = {} if override is None else {f"{network}/normalization": Fixed(override)}
+    space = SearchSpace(["composed"], [network], "classification", overrides)
+    learner = drawn(space, space.points("composed", network)["mamlpp"])
+    assert learner.hyper["inner_normalization"] == normalization
+    built = networks.build(network, (3, 28, 28), 5, learner.settings)
+    objective = Objective(LOSSES["classification"], ways=5, train_classes=64)
+    hyper = {"inner_lr": torch.tensor(0.1), "inner_steps": 2}
+    wanted, found = (
+        algorithms.make(name, built, objective, learner.hyper).init(hyper, torch.Generator())
+        for name in ("mamlpp", "composed")
+    )
+    for ours, named in zip(found, wanted, strict=True):
+        assert {name: value.shape for name, value in ours.items()} == {
+            name: value.shape for name, value in named.items()
+        }
 
 
 def test_a_point_that_an_override_makes_another_recipe_is_left_out() -> None:
@@ -243,7 +271,10 @@ def test_points_are_the_first_trials_and_not_references() -> None:
         trial = study.ask()
         learner = space.suggest(trial)
         assert learner.network == network
-        assert recipe_of(learner.hyper) == NAMED[name]
+        recipe = NAMED[name]
+        if network == "mlp":  # It normalizes nothing.
+            recipe = replace(recipe, inner_normalization="network")
+        assert recipe_of(learner.hyper) == recipe
         assert (REFERENCE in trial.user_attrs) == (name == "maml")
     assert study.trials("WAITING") == []
 
