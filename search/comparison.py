@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from search.errors import FailedError, UserError
+from search.leaderboard import confirmations
 from search.records import Interval, interval
 
 LOWER_IS_BETTER = "query_loss"
+IN_PERCENT = ("query_accuracy", "query_iou")
 COUNTS = (
     "query_intersection",
     "query_union",
@@ -19,8 +21,12 @@ COUNTS = (
 )
 """What only adds up to a metric: of pixels neither more nor fewer are better."""
 
+PUBLISHED = "published"
 LEAST_CHARACTERS = 4
 """Of the beginning of a run id."""
+
+TestValues = Callable[[Sequence[str], str], "Sequence[pd.Series[float]]"]
+"""(run ids, metric) -> of each run, the metric on each meta-test episode, by episode index."""
 
 Values = Callable[[str, str], "pd.Series[float]"]
 """(run id, metric) -> the metric on each meta-test episode, by episode index."""
@@ -50,27 +56,44 @@ class Difference:
 def chosen(board: pd.DataFrame, name: str) -> pd.Series:
     """Return the row of a leaderboard that a rank, an algorithm or the start of a run id names.
 
-    board: columns as in `search.leaderboard.COLUMNS`, best first. An algorithm stands for its best.
+    board: columns as in `search.leaderboard.COLUMNS`, best first. An algorithm stands for its best,
+    and "published" for the best published default.
     Raises UserError when it names none.
     """
     if name.isdecimal() and 1 <= int(name) <= len(board):
         return board.iloc[int(name) - 1]
-    by_algorithm = board[board["algorithm"] == name]
-    if len(by_algorithm):
-        return by_algorithm.iloc[0]
+    for meant in (board["algorithm"] == name, board["published"] & (name == PUBLISHED)):
+        if meant.any():
+            return board[meant].iloc[0]
     if len(name) >= LEAST_CHARACTERS:
         by_run = board[board["run_id"].str.startswith(name)]
         if len(by_run) == 1:
             return by_run.iloc[0]
     algorithms = ", ".join(dict.fromkeys(board["algorithm"]))
+    published = f"{PUBLISHED!r} for the best published default, " * bool(board["published"].any())
     raise UserError(
         f"{name}: names no finished trial: give a rank from 1 to {len(board)}, an algorithm "
-        f"({algorithms}), whose best is meant, or the beginning of a run id"
+        f"({algorithms}), whose best is meant, {published}or the beginning of a run id"
     )
 
 
+def over_seeds(frame: pd.DataFrame, read: TestValues) -> Values:
+    """Return the values of trials, of confirmed ones their means over the fresh seeds.
+
+    So they are what a leaderboard shows. Episodes on which a seed has no finite number are left
+    out. frame: from `search.tracking_reader.Reader.trials`.
+    """
+    again = confirmations(frame).groupby("of_run")["run_id"].agg(list).to_dict()
+
+    def values(run_id: str, metric: str) -> pd.Series[float]:
+        seeds = read(again.get(run_id, [run_id]), metric)
+        return pd.concat(seeds, axis=1).dropna().mean(axis=1)
+
+    return values
+
+
 def compared(one: str, other: str, metrics: Sequence[str], values: Values) -> list[Difference]:
-    """Compare two runs by each metric. Raises FailedError where they share too few episodes."""
+    """Compare two trials by each metric. Raises FailedError where they share too few episodes."""
     found = []
     for metric in metrics:
         each = values(one, metric), values(other, metric)
@@ -93,3 +116,34 @@ def compared(one: str, other: str, metrics: Sequence[str], values: Values) -> li
             )
         )
     return found
+
+
+def gain(board: pd.DataFrame, name: str, values: Values) -> str:
+    """Say how far the best is from the best published default; nothing where there is none.
+
+    board: columns as in `search.leaderboard.COLUMNS`, best first. name: of what it is.
+    Raises FailedError where they share too few episodes.
+    """
+    published = board[board["published"]]
+    if published.empty:
+        return ""
+    best, default = board.iloc[0], published.iloc[0]
+    if best["published"]:
+        return f"The best is the published default of {best['algorithm']}."
+    [found] = compared(best["run_id"], default["run_id"], [best["metric"]], values)
+    percent = found.metric in IN_PERCENT
+    scale, unit = (100.0, " percentage points") if percent else (1.0, "")
+    low, mean, high = sorted(
+        scale * end
+        for end in (found.difference.ci95_low, found.difference.mean, found.difference.ci95_high)
+    )
+    sign = -1 if mean < 0 else 1
+    near, far = sorted((sign * low, sign * high))
+    doubt = "" if near > 0 else ", no clear difference"
+    way = "lower" if sign < 0 else "higher"
+    return (
+        f"Rank 1 has a {found.metric} {way} by {sign * mean:.3g}{unit} "
+        f"(95 %: {near:.3g} to {far:.3g}{doubt}) than the best published default, rank "
+        f"{default['rank']}, on the same {found.difference.n:,} meta-test episodes:  "
+        f"metasweep compare {name} 1 {PUBLISHED}"
+    )

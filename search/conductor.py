@@ -23,7 +23,7 @@ from search.config import Config
 from search.errors import FailedError, UserError
 from search.jobs import Job, Kind, Progress, fresh_seed, trial_name
 from search.observers import Listener, Recorder
-from search.study import CONFIG, CONFIRMED, FULL_RUN, SearchStudy, State
+from search.study import CONFIG, CONFIRMED, FULL_RUN, REFERENCE, SearchStudy, State
 
 CONFIRMATION_SHARE = 0.4
 """Of the time limit, what is kept free for confirmation at the most."""
@@ -326,7 +326,8 @@ class Conductor:
         return self._job("confirmation", number, replace(config, seed=seed, rungs=()))
 
     def _job(self, kind: Kind, number: int, config: Config) -> Job:
-        job = Job(kind, number, config, "")
+        published = kind == "trial" and REFERENCE in self.study.attributes(number)
+        job = Job(kind, number, config, "", published=published)
         return replace(job, folder=str(self.folder / job.name))
 
     def _to_confirm(self) -> list[tuple[int, int]]:

@@ -24,6 +24,8 @@ class Job:
     folder: absolute path of what it keeps on disk.
     room: how many times the usual memory it is given; episodes run in chunks smaller by as much.
     measured: whether others of its kind wait to be told what memory it takes.
+    published: whether it is a trial of an algorithm's published default, moved only as far as the
+        search's space demands.
     """
 
     kind: Kind
@@ -32,6 +34,7 @@ class Job:
     folder: str
     room: int = 1
     measured: bool = False
+    published: bool = False
 
     @property
     def name(self) -> str:

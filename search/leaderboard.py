@@ -41,6 +41,7 @@ COLUMNS = (
     "state",
     "confirmed",
     "failed_seeds",
+    "published",
     "run_id",
 )
 HASH_SHOWN = 8
@@ -88,6 +89,8 @@ def leaderboard(
     problem_hash: str,
     test_values: TestValues | None = None,
     top: int | None = None,
+    *,
+    with_published: bool = False,
 ) -> pd.DataFrame:
     """Rank the finished trials of one problem; columns as in `COLUMNS`, best first.
 
@@ -98,7 +101,8 @@ def leaderboard(
     frame: from `search.tracking_reader.Reader.trials`.
     test_values: gives the interval of a confirmation from each episode's mean over the seeds;
         without it, the mean half-width of the runs stands in, which is wider.
-    top: rank no more than so many.
+    top: show no more than so many. with_published: and then the best published default, if it is
+        none of these.
     """
     rows = _ranked(frame)
     rows = rows[rows["problem_hash"] == problem_hash]
@@ -106,21 +110,31 @@ def leaderboard(
         raise FailedError(f"no trial of problem {problem_hash} has finished")
     problem = from_params(rows["params"].iloc[0]).problem
     ascending = problem.direction == "minimize"
-    rows = rows.sort_values("validation_mean", ascending=ascending, kind="stable").iloc[:top]
-    confirmations = frame[
-        (frame["kind"] == "confirmation")
-        & (frame["problem_hash"] == problem_hash)
-        & frame["of_run"].isin(rows["run_id"])
-    ]
-    complete, finite = confirmations["state"] == "COMPLETE", np.isfinite(confirmations["test_mean"])
-    again = _confirmed(confirmations[complete & finite], problem.metric, test_values)
-    broken = confirmations["run_id"].isin(failed(confirmations)["run_id"]) | complete & ~finite
-    lost = Counter(confirmations.loc[broken, "of_run"])
+    rows = rows.sort_values("validation_mean", ascending=ascending, kind="stable")
+    rows = rows.assign(rank=range(1, len(rows) + 1))
+    best_published = rows[rows["published"] & with_published].iloc[:1]
+    rows = pd.concat([rows.iloc[:top], best_published]).drop_duplicates("rank")
+    frame = frame[(frame["problem_hash"] == problem_hash) & frame["of_run"].isin(rows["run_id"])]
+    finished = confirmations(frame)
+    again = _confirmed(finished, problem.metric, test_values)
+    lost = Counter(_broken(frame[~frame["run_id"].isin(finished["run_id"])])["of_run"])
     entries = [
-        _entry(rank, row, again.get(row["run_id"]), lost[row["run_id"]])
-        for rank, row in enumerate(rows.to_dict("records"), start=1)
+        _entry(row, again.get(row["run_id"]), lost[row["run_id"]])
+        for row in rows.to_dict("records")
     ]
     return pd.DataFrame(entries, columns=list(COLUMNS))
+
+
+def confirmations(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that repeated a trial with a fresh seed to its end, and to a finite mean."""
+    complete = (frame["kind"] == "confirmation") & (frame["state"] == "COMPLETE")
+    return frame[complete & np.isfinite(frame["test_mean"])]
+
+
+def _broken(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that failed, or ended with a mean that is not finite."""
+    is_failed = frame["run_id"].isin(failed(frame)["run_id"])
+    return frame[is_failed | (frame["state"] == "COMPLETE")]
 
 
 @dataclass(frozen=True)
@@ -136,7 +150,8 @@ class Baseline:
 class Standing:
     """How the trials of one problem stand.
 
-    ranked: columns as in `COLUMNS`, best first. failed: columns as in `search.failures.COLUMNS`.
+    ranked: columns as in `COLUMNS`, best first, the best published default always among them.
+    failed: columns as in `search.failures.COLUMNS`.
     stopped: how many trials the search itself stopped before their end.
     baselines: what does not learn, which each of them has to be compared with, the strongest first;
         empty where no run knows.
@@ -168,7 +183,7 @@ def standing(
         nothing = pd.DataFrame(columns=list(COLUMNS))
         return Standing(nothing, failed(frame, prefix), stopped(frame, prefix))
     problem_hash = choose_problem(frame, bare, prefix)
-    ranked = leaderboard(frame, problem_hash, test_values, top)
+    ranked = leaderboard(frame, problem_hash, test_values, top, with_published=True)
     return Standing(
         ranked,
         failed(frame, problem_hash),
@@ -217,7 +232,6 @@ def _nothing_to_rank(frame: pd.DataFrame, name: str) -> str:
 
 
 def _entry(
-    rank: int,
     row: Mapping[Hashable, Any],
     confirmed: Interval | None,
     failed_seeds: int,
@@ -225,7 +239,6 @@ def _entry(
     config = from_params(row["params"])
     entry = {name: row[name] for name in COLUMNS if name in row}
     entry |= {
-        "rank": rank,
         "inner_steps": inner_steps(config),
         "metric": config.problem.metric,
         "parameters": parameters(config),
@@ -252,14 +265,14 @@ def parameters(config: Config) -> dict[str, Any]:
 
 
 def _confirmed(
-    confirmations: pd.DataFrame, metric: Metric, test_values: TestValues | None
+    finished: pd.DataFrame, metric: Metric, test_values: TestValues | None
 ) -> dict[str, Interval]:
     """Return meta-test of each trial that was confirmed, by the trial's run id."""
-    run_ids = list(confirmations["run_id"])
+    run_ids = list(finished["run_id"])
     episodes = dict(zip(run_ids, test_values(run_ids, metric), strict=True)) if test_values else {}
     return {
         str(trial): _over_seeds(runs, [episodes[run] for run in runs["run_id"] if episodes])
-        for trial, runs in confirmations.groupby("of_run")
+        for trial, runs in finished.groupby("of_run")
     }
 
 

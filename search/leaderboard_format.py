@@ -33,6 +33,7 @@ FOOTNOTE = (
 FAILED_SEEDS = (
     " † with some of its fresh seeds it failed, and these are in no mean; see why with --failed."
 )
+PUBLISHED = " ° an algorithm's published default, moved only as far as the search's space demands."
 SHOWN_PARAMETERS = ("inner_lr", "outer_lr")
 SPARED_IN_NARROW = ("outer_lr", "inner_lr", "ms/adapt", "MB", "episodes", "s/1000", "network")
 HEADINGS = (
@@ -140,7 +141,8 @@ def to_markdown(board: pd.DataFrame, baselines: Sequence[Baseline] = ()) -> str:
 
 
 def _footnote(board: pd.DataFrame) -> str:
-    return FOOTNOTE + FAILED_SEEDS * bool(board["failed_seeds"].any())
+    told = ((FAILED_SEEDS, board["failed_seeds"]), (PUBLISHED, board["published"]))
+    return FOOTNOTE + "".join(text for text, marked in told if marked.any())
 
 
 def _title(board: pd.DataFrame) -> str:
@@ -161,7 +163,7 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
     return [
         [
             str(row["rank"]),
-            table_text.one_line(row["algorithm"]),
+            table_text.one_line(row["algorithm"]) + ("°" if row["published"] else ""),
             table_text.one_line(row["network"]),
             str(row["inner_steps"]),
             _with_half(row, "validation", scale),

@@ -97,6 +97,7 @@ class SearchRuns:
                 search_name=self._name,
                 search_run_id=self._search_run_id,
                 of_run=of_run,
+                published=job.published,
             )
         except StoreError:
             self._unsure.add(job.name)

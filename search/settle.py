@@ -19,7 +19,7 @@ from search.recorder import SearchRuns
 from search.run_file import Run, RunFile
 from search.run_job import RESULT
 from search.search_folder import SearchFolder
-from search.study import CONFIG, CONFIRMED, REASON, SearchStudy, State
+from search.study import CONFIG, CONFIRMED, REASON, REFERENCE, SearchStudy, State
 from search.tracking_client import check
 from search.trial_folder import TrialFolder
 
@@ -125,7 +125,8 @@ def _jobs(folder: SearchFolder, study: SearchStudy) -> Iterator[_Ended]:
         config = Config.from_dict(trial.user_attrs[CONFIG])
         running = trial.state.name == "RUNNING"
         state = None if running else cast(State, trial.state.name)
-        job = _placed(Job("trial", trial.number, config, ""), folder)
+        published = REFERENCE in trial.user_attrs
+        job = _placed(Job("trial", trial.number, config, "", published=published), folder)
         yield _Ended(job, None, state, trial.user_attrs.get(REASON, ""))
         for key, ended in notes.items():
             kind, _, rest = key.partition("/")

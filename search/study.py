@@ -17,6 +17,7 @@ from search.study_writer import PATIENT, Patience
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 REFERENCE = "reference"
+"""What is attached to the trial of a published default."""
 CONFIG, REASON, CONFIRMED, FULL_RUN = "config", "reason", "confirmed", "full_run_seconds"
 
 SEEN_BEST, SEEN_NEWEST = 25, 500

@@ -97,12 +97,14 @@ class Tracker:
         search_name: str = "",
         search_run_id: str | None = None,
         of_run: str | None = None,
+        published: bool = False,
     ) -> str:
         """Open the run of one trial; return its run id. `describe_trial` says what it is of.
 
         search_run_id: the parent, below which a job has one run, however often this is called for
             it; None for a training outside of any search, which gets a new run each time.
         of_run: the run that a confirmation repeats with a fresh seed.
+        published: see `search.jobs.Job`.
         """
         identity = {
             "metasweep.kind": kind,
@@ -117,6 +119,8 @@ class Tracker:
             identity["metasweep.of_run"] = of_run
         tags = identity | _origin(config.problem)
         tags |= {"metasweep.algorithm": config.algorithm, "metasweep.network": config.network}
+        if published:
+            tags["metasweep.published"] = "true"
         if search_name:
             tags["metasweep.search"] = search_name
         name = f"{kind}-{number:03d}-{config.algorithm}-{config.network}"

@@ -51,6 +51,7 @@ TAGS = (
     "network",
     "seed",
     "of_run",
+    "published",
 )
 COLUMNS = ("run_id", "started", *TAGS, "params", *SUMMARIES)
 
@@ -85,7 +86,8 @@ class Reader:
         name: a search; else a problem, which is an experiment. A search goes first.
         One row a run, in the order they were started: `run_id`, `started` (ms since 1970), `kind`,
         `search`, `trial`, `state`, `reason`, `problem_hash`, `algorithm`, `network`, `seed`,
-        `of_run`, `params` (dict of str), and the summaries by name (NaN where not logged).
+        `of_run`, `published` (bool, see `search.jobs.Job`), `params` (dict of str), and the
+        summaries by name (NaN where not logged).
         Raises UserError when there is neither a search nor a problem of this name.
         """
         with explained(self.uri), collector_paused():
@@ -100,8 +102,8 @@ class Reader:
                 runs = self._runs(experiment.experiment_id)
         rows = [_row(run) for run in runs if run.tags.get("metasweep.kind") in KINDS]
         # Of no rows pandas would make columns of objects, which no number can be looked for in.
-        numbers = dict.fromkeys(SUMMARIES, float)
-        frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(numbers)
+        types = {**dict.fromkeys(SUMMARIES, float), "published": bool}
+        frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
         return frame.sort_values(["started", "trial"], kind="stable", ignore_index=True)
 
     def holds(self, run_id: str) -> bool:
@@ -201,6 +203,7 @@ def _row(run: Recorded) -> dict[str, Any]:
     row |= {"run_id": run.run_id, "started": run.started, "params": run.params}
     row |= {name: _number(run.metrics.get(f"summary/{name}")) for name in SUMMARIES}
     row |= {name: int(row[name] or -1) for name in ("trial", "seed")}
+    row["published"] = bool(row["published"])
     return row
 
 

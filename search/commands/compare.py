@@ -20,20 +20,22 @@ if TYPE_CHECKING:
 NOTE = (
     "Difference: first minus second, on each meta-test episode, which is the same for both; 95 % "
     "interval over the draw of episodes from these classes; it covers neither seeds nor new "
-    "classes. Better: episodes on which the first is."
+    "classes. Better: episodes on which the first is. * means over fresh seeds (confirmed)."
 )
 
 
 def compare(
     name: Annotated[str, typer.Argument(help="A search, or a problem.")],
     first: Annotated[
-        str, typer.Argument(help="A trial: its rank, its run id, or an algorithm's best.")
+        str, typer.Argument(help="A trial: rank, run id, or algorithm, whose best is meant.")
     ],
-    second: Annotated[str, typer.Argument(help="The trial to compare it with.")],
+    second: Annotated[
+        str, typer.Argument(help="Another; 'published' is the best published default.")
+    ],
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Compare two finished trials, episode by episode, with a 95 % interval."""
-    from search.comparison import COUNTS, chosen, compared
+    from search.comparison import COUNTS, chosen, compared, over_seeds
     from search.leaderboard import split_name, standing
     from search.tracking_reader import Reader
 
@@ -46,7 +48,8 @@ def compare(
     metrics = [metric for metric in reader.test_metrics(one) if metric in theirs]
     # What trials are ranked by stands first.
     metrics.sort(key=lambda metric: metric != rows[0]["metric"])
-    found = compared(one, other, metrics or [rows[0]["metric"]], reader.test_values)
+    values = over_seeds(frame, reader.test_values_of)
+    found = compared(one, other, metrics or [rows[0]["metric"]], values)
     console = Console(highlight=False)
     console.print(_table(rows, found))
     for each in found:
@@ -63,15 +66,19 @@ def compare(
 
 
 def _table(rows: list[pd.Series], found: list[Difference]) -> Table:
+    from search.comparison import IN_PERCENT
+
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), title="meta-test, episode by episode")
     table.add_column("metric", no_wrap=True)
     # A rank and an algorithm may be cut, in a narrow terminal; numbers are not.
     for row in rows:
-        table.add_column(Text(f"{row['rank']} {row['algorithm']}"), justify="right", no_wrap=True)
+        star = "*" if row["confirmed"] else ""
+        name = Text(f"{row['rank']} {row['algorithm']}{star}")
+        table.add_column(name, justify="right", no_wrap=True)
     for heading in ("difference", "95 % interval", "better"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for each in found:
-        scale = 100.0 if each.metric in ("query_accuracy", "query_iou") else 1.0
+        scale = 100.0 if each.metric in IN_PERCENT else 1.0
         means = (each.one, each.other, each.difference.mean)
         low, high = each.difference.ci95_low, each.difference.ci95_high
         table.add_row(

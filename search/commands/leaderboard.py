@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from io import StringIO
 from pathlib import Path
@@ -57,16 +58,16 @@ def _show(
     output: Path | None,
     tracking_uri: str | None,
 ) -> None:
-    found = _standing(name, tracking_uri, top, ranking_needed=not failed)
+    found, gain = _standing(name, tracking_uri, top, ranking_needed=not failed)
     if format_ is not Format.TABLE:
         text = _as_text(found, format_, failed)
     elif output is None:
-        _print(found, name, failed, Console())
+        _print(found, gain, name, failed, Console())
         return
     else:
         console = Console(width=WIDTH_OF_FILES, file=StringIO())
         with console.capture() as captured:
-            _print(found, name, failed, console)
+            _print(found, gain, name, failed, console)
         text = captured.get()
     if output is None:
         typer.echo(text, nl=False)
@@ -76,21 +77,35 @@ def _show(
 
 def print_board(name: str, tracking_uri: str | None, top: int | None, console: Console) -> None:
     """Print the leaderboard of a search or a problem as a table."""
-    _print(_standing(name, tracking_uri, top), name, failed=False, console=console)
+    found, gain = _standing(name, tracking_uri, top)
+    _print(found, gain, name, failed=False, console=console)
 
 
 def _standing(
     name: str, tracking_uri: str | None, top: int | None, *, ranking_needed: bool = True
-) -> Standing:
+) -> tuple[Standing, Callable[[], str]]:
+    """Return how the trials stand, and what says how far the best is from what is published."""
+    from search.comparison import gain, over_seeds
+    from search.errors import FailedError
     from search.leaderboard import split_name, standing
     from search.tracking_reader import Reader
 
     reader = Reader(tracking_uri)
     frame = reader.trials(split_name(name)[0])
-    return standing(frame, name, reader.test_values_of, top, ranking_needed=ranking_needed)
+    found = standing(frame, name, reader.test_values_of, top, ranking_needed=ranking_needed)
+
+    def gained() -> str:
+        try:
+            return gain(found.ranked, name, over_seeds(frame, reader.test_values_of))
+        except FailedError:
+            return ""  # Their episodes were not sent yet.
+
+    return found, gained
 
 
-def _print(found: Standing, name: str, failed: bool, console: Console) -> None:
+def _print(
+    found: Standing, gain: Callable[[], str], name: str, failed: bool, console: Console
+) -> None:
     from search.failures_format import print_failures, summary
     from search.leaderboard_format import print_table
 
@@ -98,9 +113,9 @@ def _print(found: Standing, name: str, failed: bool, console: Console) -> None:
         print_failures(found.failed, console)
         return
     print_table(found.ranked, console, found.baselines)
-    beside = summary(found.failed, found.stopped, name)
-    if beside:
-        console.print(f"\n{beside}", markup=False, highlight=False, soft_wrap=True)
+    for beside in (gain(), summary(found.failed, found.stopped, name)):
+        if beside:
+            console.print(f"\n{beside}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _as_text(found: Standing, format_: Format, failed: bool) -> str:

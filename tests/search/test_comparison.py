@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from search.comparison import chosen, compared
+from search.comparison import chosen, compared, gain, over_seeds
 from search.config import Config
 from search.errors import FailedError, UserError
 from search.records import interval
@@ -26,13 +26,24 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 BOARD = pd.DataFrame(
-    {"algorithm": ["fomaml", "scratch", "fomaml"], "run_id": ["abcd1", "abce2", "ffff3"]}
+    {
+        "algorithm": ["fomaml", "scratch", "fomaml"],
+        "run_id": ["abcd1", "abce2", "ffff3"],
+        "published": [False, True, True],
+    }
 )
 
 
 @pytest.mark.parametrize(
     ("name", "run"),
-    [("1", "abcd1"), ("3", "ffff3"), ("fomaml", "abcd1"), ("scratch", "abce2"), ("abce", "abce2")],
+    [
+        ("1", "abcd1"),
+        ("3", "ffff3"),
+        ("fomaml", "abcd1"),
+        ("scratch", "abce2"),
+        ("abce", "abce2"),
+        ("published", "abce2"),
+    ],
 )
 def test_a_trial_is_named_by_rank_algorithm_or_run(name: str, run: str) -> None:
     assert chosen(BOARD, name)["run_id"] == run
@@ -79,7 +90,12 @@ def test_the_command_compares_what_was_recorded(
     search = tracker.start_search(config.problem, "first", {}, seed=0)
     for number, shift in enumerate((0.0, 0.25)):
         run_id = tracker.start_trial(
-            config, "trial", number, search_name="first", search_run_id=search
+            config,
+            "trial",
+            number,
+            search_name="first",
+            search_run_id=search,
+            published=number == 1,
         )
         folder = TrialFolder(tmp_path / run_id)
         records = make_records("test", range(8), 900)
@@ -96,6 +112,86 @@ def test_the_command_compares_what_was_recorded(
     loss, bleu = (words for words in lines if words and words[0].startswith("query_"))
     assert loss[:1] + loss[3:] == ["query_loss", "-0.25", "-0.25", "to", "-0.25", "8/8"]
     assert bleu[:1] + bleu[3:] == ["query_bleu", "1", "1", "to", "1", "8/8"]
+    store = f"--tracking-uri={tracking_uri}"
+    again = call("compare", "first", "1", "published", store, folder=tmp_path)
+    assert again.output == done.output
+    told = call("leaderboard", "first", "--top=1", store, folder=tmp_path).output
+    assert [line.split()[:2] for line in told.splitlines() if "maml" in line] == [
+        ["1", "maml"],
+        ["2", "maml°"],
+    ]
+    assert (
+        "Rank 1 has a query_loss lower by 0.25 (95 %: 0.25 to 0.25) than the best published "
+        "default, rank 2, on the same 8 meta-test episodes:  metasweep compare first 1 published"
+    ) in told
     wrong = call("compare", "first", "1", "7", f"--tracking-uri={tracking_uri}", folder=tmp_path)
     assert wrong.code == 2
     assert "7: names no finished trial: give a rank from 1 to 2" in wrong.errors
+
+
+NOISE = np.random.default_rng(0).normal(size=100)
+FAR = pd.Series(0.7 + 0.05 * NOISE)
+
+
+def board(published: int | None, metric: str = "query_loss") -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "rank": [1, 7],
+            "algorithm": ["anil", "maml"],
+            "run_id": ["best", "default"],
+            "metric": metric,
+            "published": [published == 1, published == 7],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "values", "said"),
+    [
+        (board(None), {}, ""),
+        (board(1), {}, "The best is the published default of anil."),
+        (
+            board(7),
+            {"best": FAR - 0.4, "default": FAR},
+            "Rank 1 has a query_loss lower by 0.4 (95 %: 0.4 to 0.4) than the best published "
+            "default, rank 7, on the same 100 meta-test episodes:  metasweep compare s 1 published",
+        ),
+        (
+            board(7, "query_accuracy"),
+            {"best": pd.Series([0.4, 0.6] * 50), "default": pd.Series([0.3] * 100)},
+            # The standard error is 0.01005, and 99 degrees of freedom are as good as normal.
+            "Rank 1 has a query_accuracy higher by 20 percentage points (95 %: 18 to 22) than",
+        ),
+        (
+            board(7, "query_accuracy"),
+            {"best": pd.Series([0.4, 0.6] * 50), "default": pd.Series([0.51] * 100)},
+            "Rank 1 has a query_accuracy lower by 1 percentage points (95 %: -0.97 to 2.97, no "
+            "clear difference) than",
+        ),
+    ],
+)
+def test_the_gain_over_what_is_published_is_told(
+    found: pd.DataFrame, values: dict[str, pd.Series], said: str
+) -> None:
+    assert gain(found, "s", lambda run, metric: values[run]).startswith(said)
+
+
+def test_a_confirmed_trial_is_compared_by_its_fresh_seeds() -> None:
+    frame = pd.DataFrame(
+        {
+            "run_id": ["trial", "other", "first", "second", "broken", "diverged"],
+            "kind": ["trial", "trial", *["confirmation"] * 4],
+            "state": [*["COMPLETE"] * 4, "FAIL", "COMPLETE"],
+            "of_run": ["", "", *["trial"] * 4],
+            "test_mean": [0.0, 9.0, 2.0, 4.0, np.nan, np.inf],
+        }
+    )
+    recorded = {
+        "other": pd.Series([9.0, 9.0], index=[0, 1]),
+        "first": pd.Series([1.0, 3.0], index=[0, 1]),
+        "second": pd.Series([3.0, 5.0, 7.0], index=[1, 0, 2]),
+    }
+    values = over_seeds(frame, lambda runs, metric: [recorded[run] for run in runs])
+    assert values("other", "query_loss").to_dict() == {0: 9.0, 1: 9.0}
+    # The second seed's third episode has no counterpart.
+    assert values("trial", "query_loss").to_dict() == {0: 3.0, 1: 3.0}

@@ -37,6 +37,7 @@ def frame(config: Config, *ends: tuple[int, str, str], **changes: Any) -> pd.Dat
             "network": "mlp",
             "seed": 7,
             "of_run": "",
+            "published": False,
             "params": to_params(config),
             "validation_mean": 0.5,
             "validation_ci95_low": 0.4,

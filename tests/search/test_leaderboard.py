@@ -42,7 +42,7 @@ KEYS = [
     *("validation_mean", "validation_ci95_low", "validation_ci95_high"),
     *("test_mean", "test_ci95_low", "test_ci95_high", "metric", "parameters"),
     *("train_seconds", "seconds_per_1000", "peak_memory_mb", "adaptation_ms"),
-    *("episodes", "seed", "state", "confirmed", "failed_seeds", "run_id"),
+    *("episodes", "seed", "state", "confirmed", "failed_seeds", "published", "run_id"),
 ]
 
 MakeRow = Callable[..., dict[str, Any]]
@@ -69,6 +69,7 @@ def row(config: Config) -> MakeRow:
             "network": of.network,
             "seed": of.seed,
             "of_run": "",
+            "published": False,
             "params": to_params(of),
             "validation_mean": validation,
             "validation_ci95_low": validation - 0.1,
@@ -99,6 +100,19 @@ class TestRanking:
         assert list(board["run_id"]) == ["b", "c", "a"]
         assert list(board["rank"]) == [1, 2, 3]
         assert list(leaderboard(frame, config.problem.hash, top=2)["run_id"]) == ["b", "c"]
+
+    def test_the_best_published_default_is_always_shown(self, row: MakeRow, config: Config) -> None:
+        frame = pd.DataFrame(
+            [row("a", 0.3), row("b", 0.1), row("c", 0.4, published=True), row("d", 0.2)]
+        )
+        more = pd.concat([frame, pd.DataFrame([row("e", 0.5, published=True)])])
+        more = more.assign(validation_baseline=math.nan, test_baseline=math.nan)
+        found = standing(more, "first", top=2).ranked
+        assert list(found["run_id"]) == ["b", "d", "c"]
+        assert list(found["rank"]) == [1, 2, 4]
+        assert list(found["published"]) == [False, False, True]
+        assert list(standing(more, "first", top=4).ranked["rank"]) == [1, 2, 3, 4]
+        assert list(leaderboard(more, config.problem.hash, top=2)["rank"]) == [1, 2]
 
     def test_accuracy_is_better_when_higher(self, row: MakeRow, accuracy: Config) -> None:
         frame = pd.DataFrame([row("a", 0.7, of=accuracy), row("b", 0.9, of=accuracy)])

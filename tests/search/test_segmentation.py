@@ -174,6 +174,7 @@ def test_both_stand_below_the_leaderboard() -> None:
     row = {
         **{"run_id": "a", "started": 0, "kind": "trial", "search": "s", "trial": 0},
         **{"state": "COMPLETE", "reason": "", "problem_hash": of.problem.hash, "of_run": ""},
+        "published": False,
         **{"algorithm": "fomaml", "network": "unet", "seed": 0, "params": to_params(of)},
         **{f"{split}_{part}": 0.5 for split in ("validation", "test") for part in ("mean", "n")},
         **{
