@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
@@ -63,6 +64,10 @@ for name, command, panel in (
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Some terminals lack signs such as "±": a question mark is better than a traceback.
+            stream.reconfigure(errors="replace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         check_house()

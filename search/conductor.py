@@ -23,7 +23,15 @@ from search.config import Config
 from search.errors import FailedError, UserError
 from search.jobs import Job, Kind, Progress, fresh_seed, trial_name
 from search.observers import Listener, Recorder
-from search.study import CONFIG, CONFIRMED, FULL_RUN, REFERENCE, SearchStudy, State
+from search.study import (
+    CONFIG,
+    CONFIRMED,
+    CONFIRMED_REASON,
+    FULL_RUN,
+    REFERENCE,
+    SearchStudy,
+    State,
+)
 
 CONFIRMATION_SHARE = 0.4
 """Of the time limit, what is kept free for confirmation at the most."""
@@ -226,6 +234,10 @@ class Conductor:
             return False
         # A process that starts takes its time once; what a run takes counts from its first word.
         self._first_told.setdefault(job.name, self.clock())
+        if progress.ended and not progress.episodes and job.name in self._last:
+            # Who tells why it ended may not know how far it came.
+            last = self._last[job.name]
+            progress = replace(progress, episodes=last.episodes, summaries=last.summaries)
         self._last[job.name] = progress
         self.listener.told(job, progress)
         if progress.phase == "blocked":
@@ -262,7 +274,10 @@ class Conductor:
         known = self.study.intermediate_values(job.number)
         history = list(progress.history)
         if progress.phase in ("diverged", "out_of_memory"):
-            history.append({"episodes": progress.episodes, "value": math.nan})
+            # Samplers judge a pruned trial by the last of its values.
+            reported = [*known, *(int(entry["episodes"]) for entry in history)]
+            last = max(progress.episodes, 1 + max(reported, default=-1))
+            history.append({"episodes": last, "value": math.nan})
         prune = False
         for entry in history:
             episodes = int(entry["episodes"])
@@ -282,7 +297,10 @@ class Conductor:
         elif job.kind == "trial":
             self.study.tell(job.number, state, progress.value, reason)
         else:
-            self.study.note(f"{CONFIRMED}/{job.number}/{job.config.seed}", state)
+            which = f"{job.number}/{job.config.seed}"
+            if reason:
+                self.study.note(f"{CONFIRMED_REASON}/{which}", reason)
+            self.study.note(f"{CONFIRMED}/{which}", state)
         self._unrecorded.append((job, state, reason, progress.summaries))
         self.listener.ended(job, state, progress, reason)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from episodes.episode import IGNORED
@@ -31,6 +32,11 @@ PARTS = ("support", "query")
 COLORS = {"support": ("tab:red", "o"), "query": ("tab:blue", ".")}
 
 
+literally = rc_context({"text.parse_math": False})
+"""Draws texts as they are: in names that users give, a "$" begins no formula."""
+
+
+@literally
 def draw_episode(
     episode: Episodes,
     kind: Kind,
@@ -208,6 +214,7 @@ def inches(images: int) -> float:
     return min(max(images * INCH_PER_IMAGE, LEAST_INCHES), MOST_INCHES)
 
 
+@literally
 def png(figure: Figure) -> bytes:
     """Return a figure as a PNG file. Signs that the font lacks are drawn as boxes."""
     buffer = io.BytesIO()

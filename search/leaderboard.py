@@ -75,13 +75,16 @@ def choose_problem(frame: pd.DataFrame, name: str, prefix: str = "") -> str:
     first, *others = [vars(problem) for problem in problems.values()]
     keys = sorted({key for other in others for key, _, _ in differences(first, other)})
     lines = [
-        f"  {name}@{h[:HASH_SHOWN]}: {counts[h]} finished trials; "
+        f"  {name}@{h[:HASH_SHOWN]}: {counts[h]} finished trials"
+        + "; " * bool(keys)
         + ", ".join(f"{key} {getattr(problem, key)}" for key in keys)
         for h, problem in problems.items()
+        if h in fitting or not fitting
     ]
-    what = f"has no problem @{prefix}" if prefix else "stands for several problems"
+    asked = f"{name}@{prefix} stands" if prefix else f"{name} stands"
+    what = f"{asked} for several problems" if fitting else f"{name} has no problem @{prefix}"
     advice = "Only equal problems are ranked together; name one of:"
-    raise UserError("\n".join([f"{name} {what}. {advice}", *lines]))
+    raise UserError("\n".join([f"{what}. {advice}", *lines]))
 
 
 def leaderboard(

@@ -31,7 +31,8 @@ FOOTNOTE = (
     "for 1,000 episodes, peak memory, milliseconds to adapt to an episode and judge it."
 )
 FAILED_SEEDS = (
-    " † with some of its fresh seeds it failed, and these are in no mean; see why with --failed."
+    " † with some of its fresh seeds it failed, and these are in no mean (see why with --failed); "
+    "where no * stands before it, with all that have ended, and the number is the trial's own."
 )
 PUBLISHED = " ° an algorithm's published default, moved only as far as the search's space demands."
 SHOWN_PARAMETERS = ("inner_lr", "outer_lr")
@@ -50,6 +51,7 @@ HEADINGS = (
     "ms/adapt",
 )
 
+MOST_DECIMALS = 6
 LARGE = 1e6
 """Half-widths from here on are not written out: what almost diverged would fill the screen."""
 
@@ -167,14 +169,14 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
             table_text.one_line(row["network"]),
             str(row["inner_steps"]),
             _with_half(row, "validation", scale),
-            _with_half(row, "test", scale) + _mark(row),
+            _with_half(row, "test", scale) + mark,
             *(_parameter(row["parameters"], name) for name in SHOWN_PARAMETERS),
             str(row["episodes"]),
             _short(row["seconds_per_1000"]),
             f"{row['peak_memory_mb']:.0f}",
             _short(row["adaptation_ms"]),
         ]
-        for row in board.to_dict("records")
+        for row, mark in zip(board.to_dict("records"), _marks(board), strict=True)
     ]
 
 
@@ -185,7 +187,8 @@ def _baseline_cells(board: pd.DataFrame, baselines: Sequence[Baseline]) -> list[
         cells = dict.fromkeys(HEADINGS, "")
         cells |= {"rank": "-", "algorithm": baseline.name}
         cells["validation"] = f"{scale * baseline.validation_mean:.4g}"
-        cells["test"] = f"{scale * baseline.test_mean:.4g} "
+        blanks = " " * len(_marks(board)[0])
+        cells["test"] = f"{scale * baseline.test_mean:.4g}{blanks}"
         rows.append(list(cells.values()))
     return rows
 
@@ -208,14 +211,18 @@ def _with_half(row: Mapping[Any, Any], name: str, scale: float) -> str:
         return f"{mean:.4g}" if math.isfinite(mean) else "-"
     if half >= LARGE:
         return f"{mean:.3g} ± {half:.2g}"
-    decimals = min(max(1 - math.floor(math.log10(half)), 0), 6)
+    decimals = max(1 - math.floor(math.log10(half)), 0)
+    if decimals > MOST_DECIMALS:
+        return f"{mean:.4g} ± {half:.2g}"
     return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
 
 
-def _mark(row: Mapping[Any, Any]) -> str:
-    if row["failed_seeds"]:
-        return "†"
-    return "*" if row["confirmed"] else " "
+def _marks(board: pd.DataFrame) -> list[str]:
+    """Return what stands behind the meta-test of each row, all of one width."""
+    stars = ["*" if confirmed else "" for confirmed in board["confirmed"]]
+    daggers = ["†" if failed else "" for failed in board["failed_seeds"]]
+    marks = [star + dagger for star, dagger in zip(stars, daggers, strict=True)]
+    return [mark.ljust(max(map(len, ["*", *marks]))) for mark in marks]
 
 
 def _short(value: float) -> str:

@@ -15,12 +15,19 @@ def write_output(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file, as `write_output` does."""
+    """Write a whole file, as `write_output` does.
+
+    A link is followed. What is no file, such as /dev/stdout or a pipe, is written to.
+    """
     if path.is_dir():
         raise UserError(f"--output: {path}: is a folder; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        if path.exists() and not path.is_file():
+            with path.open("wb") as stream:
+                stream.write(content)
+        else:
+            write_atomically(path.resolve(), content)
     except OSError as error:
         if is_full(error):
             raise

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import logging
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 from plotly import graph_objects as go
 
 from search.config import Metric
+
+log = logging.getLogger("metasweep")
 
 TRIALS_FOR_IMPORTANCE = 4
 IMPORTANCES_SHOWN = 15
@@ -42,12 +46,18 @@ def write_plots(
     """
     folder.mkdir(parents=True, exist_ok=True)
     plots = Plots()
-    figures = {
-        "optimization_history": optimization_history(study, metric),
-        "parameter_importance": parameter_importance(study),
-        "adaptation_curves": adaptation_curves(best_episodes, metric),
+    figures: dict[str, Callable[[], go.Figure | str]] = {
+        "optimization_history": lambda: optimization_history(study, metric),
+        "parameter_importance": lambda: parameter_importance(study),
+        "adaptation_curves": lambda: adaptation_curves(best_episodes, metric),
     }
-    for name, figure in figures.items():
+    for name, draw in figures.items():
+        try:
+            figure = draw()
+        except Exception as error:
+            # Whatever it is, a plot never decides whether a search ends.
+            log.exception("no plot %s", name)
+            figure = f"{type(error).__name__}: {error}"
         if isinstance(figure, str):
             plots.notes.append(f"{name}: {figure}")
             continue
@@ -110,18 +120,24 @@ TICKS = 10
 def adaptation_curves(episodes: pd.DataFrame, metric: Metric) -> go.Figure | str:
     """Return the mean metric after each inner step with a 95 % band over episodes.
 
-    Steps that were not measured are left out. Returns why when there is no figure.
+    Steps that were not measured are left out, and episodes that are not finite after some of the
+    others; the label counts these. Of several seeds an episode's mean is taken first. Returns why
+    when there is no figure.
     """
     figure = go.Figure()
+    column = "loss_curve" if metric == "query_loss" else "score_curve"
     for split, (label, color) in SPLITS.items():
-        rows = episodes.loc[
-            episodes["split"] == split, "loss_curve" if metric == "query_loss" else "score_curve"
-        ]
+        rows = episodes.loc[episodes["split"] == split, ["index", column]]
         if rows.empty:
             continue
-        values = np.stack(list(rows))
-        measured = np.isfinite(values).all(axis=0)
-        steps, values = np.flatnonzero(measured), values[:, measured]
+        every = np.stack(
+            [np.stack(list(of)).mean(axis=0) for _, of in rows.groupby("index")[column]]
+        )
+        steps = np.flatnonzero(np.isfinite(every).any(axis=0))
+        values = every[np.isfinite(every[:, steps]).all(axis=1)][:, steps]
+        if not values.size:
+            continue
+        counted = f"{len(values):,}" + f" of {len(every):,}" * (len(values) < len(every))
         mean = values.mean(axis=0)
         half = 1.96 * values.std(axis=0, ddof=min(1, len(values) - 1)) / math.sqrt(len(values))
         figure.add_scatter(
@@ -137,12 +153,12 @@ def adaptation_curves(episodes: pd.DataFrame, metric: Metric) -> go.Figure | str
         figure.add_scatter(
             x=steps,
             y=mean,
-            name=f"{label} ({len(values)} episodes)",
+            name=f"{label} ({counted} episodes)",
             mode="lines+markers",
             line={"color": f"rgb({color})"},
         )
     if not figure.data:
-        return "the best trial has no evaluation episodes"
+        return "the best trial has no finite evaluation episodes"
     last = max(int(max(trace.x)) for trace in figure.data)
     return figure.update_layout(
         title="Adaptation of the best",

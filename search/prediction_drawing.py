@@ -17,6 +17,7 @@ from search.drawing import (
     image_rows,
     inches,
     label_names,
+    literally,
     masked_rows,
     show_mosaic,
 )
@@ -54,6 +55,7 @@ class Prediction:
     texts: Sequence[str] | None = None
 
 
+@literally
 def draw_predictions(
     episode: Episodes,
     kind: Kind,

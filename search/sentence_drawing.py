@@ -66,16 +66,7 @@ def _drawn(rows: Sequence[Row]) -> Figure:
     top = 0
     for row, height in zip(wrapped, heights, strict=True):
         for place, text in enumerate(row.texts):
-            # A "$" in a sentence is no formula.
-            ax.text(
-                place / columns,
-                top,
-                text,
-                va="top",
-                fontsize=8,
-                weight=row.weight,
-                parse_math=False,
-            )
+            ax.text(place / columns, top, text, va="top", fontsize=8, weight=row.weight)
         top += height
     return figure
 

@@ -19,7 +19,15 @@ from search.recorder import SearchRuns
 from search.run_file import Run, RunFile
 from search.run_job import RESULT
 from search.search_folder import SearchFolder
-from search.study import CONFIG, CONFIRMED, REASON, REFERENCE, SearchStudy, State
+from search.study import (
+    CONFIG,
+    CONFIRMED,
+    CONFIRMED_REASON,
+    REASON,
+    REFERENCE,
+    SearchStudy,
+    State,
+)
 from search.tracking_client import check
 from search.trial_folder import TrialFolder
 
@@ -134,7 +142,8 @@ def _jobs(folder: SearchFolder, study: SearchStudy) -> Iterator[_Ended]:
             if kind == CONFIRMED and int(number) == trial.number:
                 again = replace(config, seed=int(seed), rungs=())
                 confirmation = _placed(Job("confirmation", trial.number, again, ""), folder)
-                yield _Ended(confirmation, trial_name(trial.number), ended, "")
+                why = notes.get(f"{CONFIRMED_REASON}/{rest}", "")
+                yield _Ended(confirmation, trial_name(trial.number), ended, why)
 
 
 def _placed(job: Job, folder: SearchFolder) -> Job:

@@ -18,7 +18,9 @@ from search.study_writer import PATIENT, Patience
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 REFERENCE = "reference"
 """What is attached to the trial of a published default."""
-CONFIG, REASON, CONFIRMED, FULL_RUN = "config", "reason", "confirmed", "full_run_seconds"
+CONFIG, REASON, FULL_RUN = "config", "reason", "full_run_seconds"
+CONFIRMED, CONFIRMED_REASON = "confirmed", "confirmed_reason"
+"""Of confirmations, by `<number>/<seed>`: the state, and why."""
 
 SEEN_BEST, SEEN_NEWEST = 25, 500
 """Finished trials that suggestions rest on. TPE never calls more than 25 of them good."""

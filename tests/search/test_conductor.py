@@ -80,22 +80,26 @@ def test_a_listener_hears_everything(search: Search) -> None:
     assert search.listener.events == [(event, "trial-000") for event in events]
 
 
-@pytest.mark.parametrize("phase", ["diverged", "out_of_memory"])
+@pytest.mark.parametrize(
+    ("phase", "episodes"), [("diverged", 12), ("diverged", FIRST_RUNG), ("out_of_memory", 0)]
+)
 def test_a_configuration_that_fails_by_its_own_doing_is_pruned_as_the_worst(
-    search: Search, phase: Any
+    search: Search, phase: Any, episodes: int
 ) -> None:
     search.conduct(trials=1)
     job = search.job()
     search.conductor.told(job, rung(0.25))
     if phase == "out_of_memory":
-        search.conductor.told(job, Progress(phase, 12, reason="out of memory"))
+        search.conductor.told(job, Progress(phase, 0, reason="out of memory"))
         job = search.job()
-    told = Progress(phase, 12, history=rung(0.25).history, reason="training loss is nan")
+    history = rung(0.25).history if episodes else []
+    told = Progress(phase, episodes, history=history, reason="training loss is nan")
     assert not search.conductor.told(job, told)
     (trial,) = search.study.trials()
     assert trial.state.name == "PRUNED"
     assert trial.intermediate_values[FIRST_RUNG] == 0.25
-    assert math.isnan(trial.intermediate_values[12])
+    # Samplers judge a pruned trial by its last value.
+    assert math.isnan(trial.intermediate_values[trial.last_step])
     assert trial.user_attrs[REASON] == "training loss is nan"
     assert search.recorder.finished == {"trial-000": ("PRUNED", "training loss is nan", {})}
     assert search.listener.events[-1] == ("PRUNED", "trial-000")
@@ -308,3 +312,12 @@ def test_a_trial_of_another_version_of_metasweep_stops_the_search_and_is_kept(
     search.study.annotate(job.number, CONFIG, config)
     search.conduct(trials=2)
     assert search.job() == job
+
+
+def test_what_a_broken_trial_had_cost_is_recorded(search: Search) -> None:
+    search.conduct(trials=1)
+    job = search.job()
+    cost = {"episodes": 12.0, "train_seconds": 3.0}
+    search.conductor.told(job, replace(training(12), summaries=cost))
+    search.conductor.told(job, Progress("failed", 0, reason="KeyError: 'x'"))
+    assert search.recorder.finished[job.name] == ("FAIL", "KeyError: 'x'", cost)

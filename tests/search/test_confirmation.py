@@ -86,6 +86,9 @@ def test_a_confirmation_that_fails_leaves_its_trial_as_it_is(search: Search) -> 
     first = search.job()
     search.conductor.told(first, Progress("diverged", 8, reason="training loss is nan"))
     assert search.recorder.finished[first.name][0] == "PRUNED"
+    which = f"0/{first.config.seed}"
+    assert search.study.notes()[f"confirmed/{which}"] == "PRUNED"
+    assert search.study.notes()[f"confirmed_reason/{which}"] == "training loss is nan"
     search.conductor.lost(search.job(), "its process died")
     assert search.conductor.next_job() is Nothing.MORE
     (trial,) = search.study.trials()

@@ -182,6 +182,16 @@ class TestProblems:
         with pytest.raises(UserError, match="has no problem @zzz"):
             choose_problem(frame, name, "zzz")
 
+    def test_a_beginning_that_several_hashes_have(self, row: MakeRow) -> None:
+        frame = pd.DataFrame([row("a", 0.3, problem_hash="f9c6"), row("b", 0.1)])
+        frame.loc[1, "problem_hash"] = "f900"
+        other = pd.DataFrame([row("c", 0.3, problem_hash="abcd")])
+        with pytest.raises(UserError) as caught:
+            choose_problem(pd.concat([frame, other]), "sinusoid", "f9")
+        first, *listed = str(caught.value).splitlines()
+        assert first.startswith("sinusoid@f9 stands for several problems.")
+        assert [line.split(":")[0] for line in listed] == ["  sinusoid@f9c6", "  sinusoid@f900"]
+
     def test_a_problem_without_finished_trials_does_not_ask(
         self, row: MakeRow, config: Config
     ) -> None:
@@ -190,7 +200,7 @@ class TestProblems:
         assert choose_problem(frame, "sinusoid-10shot") == config.problem.hash
 
     def test_one_problem_with_a_wrong_hash(self, row: MakeRow) -> None:
-        with pytest.raises(UserError, match=r"has no problem @zzz(.|\n)*1 finished trials"):
+        with pytest.raises(UserError, match=r"has no problem @zzz(.|\n)*1 finished trials$"):
             choose_problem(pd.DataFrame([row("a", 0.3)]), "sinusoid-10shot", "zzz")
 
     def test_nothing_to_rank_says_what_there_is(self, row: MakeRow) -> None:
@@ -326,7 +336,7 @@ class TestFormats:
         assert "neither seeds nor new" in " ".join(text.split())
         assert ("inner_lr" in text) == (width >= 100)
 
-    def test_seeds_that_failed_are_marked_in_place_of_the_star(
+    def test_seeds_that_failed_are_marked_beside_the_star(
         self, row: MakeRow, config: Config
     ) -> None:
         again = {"kind": "confirmation", "of_run": "a"}
@@ -338,8 +348,22 @@ class TestFormats:
             texts.append(leaderboard_format.to_markdown(board))
         assert "1.00 ± 0.20*" in texts[0]
         assert "†" not in texts[0]
-        assert "1.00 ± 0.20†" in texts[1]
+        assert "1.00 ± 0.20*†" in texts[1]
         assert "† with some of its fresh seeds it failed" in texts[1]
+
+    def test_where_all_seeds_failed_there_is_no_star(self, row: MakeRow, config: Config) -> None:
+        again = {"kind": "confirmation", "of_run": "a", "state": "FAIL"}
+        rows = [row("a", 0.3), row("b", 0.4), row("a1", 0.5, math.nan, **again)]
+        board = leaderboard(pd.DataFrame(rows), config.problem.hash)
+        lines = leaderboard_format.to_markdown(board).splitlines()
+        assert "1.00 ± 0.20†  |" not in lines[4]
+        assert "| 1.00 ± 0.20† |" in lines[4]
+        assert "| 1.00 ± 0.20  |" in lines[5]
+
+    def test_small_numbers_have_their_digits(self, row: MakeRow, config: Config) -> None:
+        small = {"validation_ci95_low": 2.2e-7, "validation_ci95_high": 2.4e-7}
+        board = leaderboard(pd.DataFrame([row("a", 2.3e-7, **small)]), config.problem.hash)
+        assert "| 2.3e-07 ± 1e-08 |" in leaderboard_format.to_markdown(board)
 
     def test_table_has_just_the_columns_there_is_room_for(self, board: pd.DataFrame) -> None:
         file = io.StringIO()

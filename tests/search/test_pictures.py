@@ -30,3 +30,17 @@ def test_the_best_are_drawn_even_where_none_is_confirmed(
     files = pictures.draw_best(folder, pd.DataFrame({"run_id": ranked}), "", tmp_path)  # type: ignore[arg-type]
     assert list(files) == ranked[:drawn]
     assert files[ranked[0]] == [tmp_path / "trial-2" / "0.png"]
+
+
+def test_a_picture_that_fails_ends_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "trial-000").mkdir()
+    run = SimpleNamespace(read=lambda: SimpleNamespace(id="run"))
+    monkeypatch.setattr(pictures, "RunFile", lambda path, uri: run)
+    monkeypatch.setattr(pictures, "_draw", lambda trial, data, results: iter(1 / 0))
+    record = SimpleNamespace(spec={"confirmation": {"best": 1}}, data=None)
+    folder = SimpleNamespace(read=lambda: record, trials=tmp_path)
+    board = pd.DataFrame({"run_id": ["run"]})
+    assert pictures.draw_best(folder, board, "", tmp_path) == {}  # type: ignore[arg-type]
+    assert "no pictures of trial-000" in caplog.text

@@ -61,7 +61,7 @@ def test_nothing_is_written_of_nothing(tmp_path: Path, episodes: pd.DataFrame) -
     assert written.notes == [
         "optimization_history: no trial has finished",
         "parameter_importance: 0 trials have finished; it takes 4",
-        "adaptation_curves: the best trial has no evaluation episodes",
+        "adaptation_curves: the best trial has no finite evaluation episodes",
     ]
 
 
@@ -104,3 +104,34 @@ def test_steps_that_were_not_measured_are_left_out(episodes: pd.DataFrame) -> No
     figure = plots.adaptation_curves(episodes, "query_loss")
     assert not isinstance(figure, str)
     assert all(list(line.x) == [0, 2] for line in figure.data if line.name)
+
+
+def test_seeds_of_an_episode_are_one_episode(episodes: pd.DataFrame) -> None:
+    twice = pd.concat([episodes, episodes], ignore_index=True)
+    once, again = (plots.adaptation_curves(each, "query_loss") for each in (episodes, twice))
+    for one, other in zip(once.data, again.data, strict=True):
+        assert one.name == other.name
+        np.testing.assert_allclose(one.y, other.y)
+
+
+def test_episodes_that_are_not_finite_are_counted(episodes: pd.DataFrame) -> None:
+    curves = episodes.loc[episodes["split"] == "test", "loss_curve"]
+    curves.iloc[0].setflags(write=True)
+    curves.iloc[0][2] = np.inf
+    figure = plots.adaptation_curves(episodes, "query_loss")
+    lines = {line.name: line for line in figure.data if line.name}
+    test = lines["meta-test (7 of 8 episodes)"]
+    np.testing.assert_allclose(test.y, np.stack(list(curves.iloc[1:])).mean(axis=0))
+    for curve in episodes["loss_curve"]:
+        curve.setflags(write=True)
+        curve[:] = np.nan
+    assert "no finite" in str(plots.adaptation_curves(episodes, "query_loss"))
+
+
+def test_a_plot_that_fails_costs_no_other(
+    tmp_path: Path, episodes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "adaptation_curves", lambda *_: 1 / 0)
+    written = plots.write_plots(tmp_path, study_of(5), "query_loss", episodes)
+    assert written.notes == ["adaptation_curves: ZeroDivisionError: division by zero"]
+    assert len(written.files) == 2

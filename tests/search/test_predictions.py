@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 
 from algorithms.engine import Formulation
 from episodes import load
 from episodes.episode import Episodes, Examples
 from search.config import Config
+from search.drawing import draw_episode, png
 from search.evaluation import Learner, evaluate
 from search.pictures import PLACES, predicted
 from search.prediction_drawing import RIGHT, WRONG, Prediction, draw_predictions
@@ -176,3 +178,21 @@ def test_translations_stand_beside_what_was_wanted() -> None:
     assert shown[:4] == ["query: lvs", "English", "before", "after"]
     assert shown[4:8] == ["Labdien!", "Hello.", " ", "Hello."]
     assert shown[8:] == ["Toms.", "Tom.", "Tom.", "Tom!"]
+
+
+def test_names_are_no_formulas() -> None:
+    config = small_config("prototypical", "classification")
+    episode = episode_of(config, 0)
+    [prediction] = predicted(
+        learner_of(config), config.problem.evaluation_seed, episode, distribution("classification")
+    )
+    for name in ("$70_to_$75", "US$ and CA$"):
+        names = [name] * 6
+        drawn = draw_predictions(episode, "classification", name, [prediction], names)
+        assert drawn is not None
+        figures = [drawn, draw_episode(episode, "classification", name, names)]
+        for figure in figures:
+            assert len(png(figure)) > 1000
+            texts = figure.findobj(Text)
+            assert not any(text.get_parse_math() for text in texts if "$" in text.get_text())
+            assert any(name in text.get_text() for text in texts)

@@ -184,3 +184,13 @@ def test_what_cannot_be_read_holds_up_no_other_job_and_stays(
             settle(ended.folder, ended.study, ended.runs)
     assert (ended.state(0), ended.state(1)) == ("RUNNING", "COMPLETE")
     assert settle(ended.folder, ended.study, ended.runs) == 1
+
+
+def test_a_confirmation_is_closed_with_its_reason(ended: Ended) -> None:
+    ended.study.note("confirmed/1/10000", "PRUNED")
+    ended.study.note("confirmed_reason/1/10000", "training loss is nan")
+    assert settle(ended.folder, ended.study, ended.runs) == TRIALS + 1
+    frame = Reader(ended.tracker.uri).trials("mine")
+    (again,) = frame[frame["kind"] == "confirmation"].to_dict("records")
+    assert (again["state"], again["reason"]) == ("PRUNED", "training loss is nan")
+    assert again["of_run"] == ended.row(1)["run_id"].iloc[0]
