@@ -102,7 +102,7 @@ def rows_of(batches: list[Batch], first: int) -> EpisodeRecords:
         Trained(episodes.index, episodes.classes, diagnostics, 1e-4, first + META_BATCH_SIZE * i)
         for i, (episodes, diagnostics) in enumerate(batches, start=1)
     ]
-    return training_rows(trained, [0])
+    return training_rows(trained, [0], None)
 
 
 def write(records: EpisodeRecords, folder: Path) -> None:

@@ -341,7 +341,7 @@ class Conductor:
 
     def _confirmation(self, number: int, seed: int) -> Job:
         config = self._config(number)
-        return self._job("confirmation", number, replace(config, seed=seed, rungs=()))
+        return self._job("confirmation", number, replace(config, seed=seed))
 
     def _job(self, kind: Kind, number: int, config: Config) -> Job:
         published = kind == "trial" and REFERENCE in self.study.attributes(number)

@@ -32,9 +32,18 @@ class Trained:
 
 
 class EpisodeStream:
-    """Training episodes in order of their index, drawn ahead in blocks of whole batches."""
+    """Training episodes in order of their index, drawn ahead in blocks of whole batches.
 
-    def __init__(self, distribution: TaskDistribution, seed: int, batch: int = 1):
+    episodes: how many there will be asked for; None where that is not known.
+    """
+
+    def __init__(
+        self,
+        distribution: TaskDistribution,
+        seed: int,
+        batch: int = 1,
+        episodes: int | None = None,
+    ):
         self._distribution = distribution
         self._seed = seed
         self._first = 0
@@ -45,12 +54,14 @@ class EpisodeStream:
         small = math.prod(distribution.input_shape) <= 64
         # Whole batches, so that none is drawn twice.
         self._ahead = batch * max(1, DRAWN_AT_ONCE // batch) if small else 1
+        self._last = episodes
 
     def take(self, first: int, count: int) -> Episodes:
         """Return episodes first, ..., first + count - 1."""
         offset = first - self._first
         if self._block is None or offset < 0 or offset + count > self._drawn:
-            ahead = range(first, first + max(count, self._ahead))
+            known = self._ahead if self._last is None else min(self._ahead, self._last - first)
+            ahead = range(first, first + max(count, known))
             self._block = self._distribution.sample("train", self._seed, ahead)
             # Cut at once: slicing six tensors a batch takes about as long as drawing them.
             self._cut = self._block.split(self._batch)
@@ -61,19 +72,22 @@ class EpisodeStream:
         return self._block[offset : offset + count]
 
 
-def training_rows(batches: Sequence[Trained], seeds: Sequence[int]) -> EpisodeRecords:
-    """Return the rows of training episodes, batch by batch, equally many of each seed in each."""
+def training_rows(
+    batches: Sequence[Trained], seeds: Sequence[int], score: str | None
+) -> EpisodeRecords:
+    """Return the rows of training episodes, batch by batch, equally many of each seed in each.
+
+    score: what the problem is judged by beside the loss, such as "accuracy"; None for nothing.
+        Whatever else an algorithm tells of an episode is not kept.
+    """
     counts = [len(batch.index) for batch in batches]
     total = sum(counts)
     missing = np.full(total, np.nan)
     losses = torch.cat([batch.diagnostics["query_loss"] for batch in batches])
-    # Beside the loss a diagnosis holds the score, if the problem has one.
-    known = [
-        value
-        for batch in batches
-        for name, value in batch.diagnostics.items()
-        if name != "query_loss"
-    ]
+    scores = missing
+    if score is not None:
+        told = torch.cat([batch.diagnostics[f"query_{score}"] for batch in batches])
+        scores = told.cpu().double().numpy()
     owners = [np.repeat(np.array(seeds, dtype=np.int64), count // len(seeds)) for count in counts]
     return EpisodeRecords(
         split=np.full(total, "train", dtype="U10"),
@@ -83,9 +97,9 @@ def training_rows(batches: Sequence[Trained], seeds: Sequence[int]) -> EpisodeRe
         seconds=np.repeat(np.array([batch.seconds for batch in batches]), counts),
         classes=torch.cat([batch.classes for batch in batches]).cpu().numpy(),
         loss_before=missing,
-        loss_after=losses.double().cpu().numpy(),
+        loss_after=losses.cpu().double().numpy(),
         score_before=missing,
-        score_after=torch.cat(known).double().cpu().numpy() if known else missing,
+        score_after=scores,
         loss_curve=np.empty((total, 0)),
         score_curve=np.empty((total, 0)),
     )

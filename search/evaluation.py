@@ -160,7 +160,7 @@ def _measured(
     predict = functools.partial(learner.algorithm.predict, learner.meta, learner.state, adapted)
     with torch.no_grad(), computing_in("float32", query.inputs.device):
         found = distribution.measure(predict, query)
-    return {name: found[name].double().cpu().numpy() for name in distribution.measures}
+    return {name: found[name].cpu().double().numpy() for name in distribution.measures}
 
 
 def _rows(

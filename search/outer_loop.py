@@ -44,7 +44,7 @@ def clipped(gradients: Params, bound: float, replicas: int | None) -> Params:
 
 
 class OuterLoop:
-    """A torch optimizer over a dictionary of tensors, which it updates in place.
+    """A torch optimizer over a dictionary of contiguous tensors, which it updates in place.
 
     Hyperparameters: `outer_optimizer` ("adam", "adamw", "sgd", or "momentum": SGD with momentum
     0.9), `outer_lr`, `outer_schedule`, `clip_norm` (bound on the norm of the whole meta-gradient; 0
@@ -73,7 +73,9 @@ class OuterLoop:
         if self._clip_norm > 0:
             gradients = clipped(gradients, self._clip_norm, self._replicas)
         values = list(self.meta.values())
-        ordered = [gradients[name] for name in self.meta]
+        # Fused Adam goes through memory in order on a CPU, whatever the strides: what autograd
+        # returns transposed, or in channels last, would move other entries than its own.
+        ordered = [gradients[name].contiguous() for name in self.meta]
         rate = self._rate * schedule(self._schedule, progress)
         if self._name in ("sgd", "momentum"):
             self._step_sgd(values, ordered, rate)

@@ -140,7 +140,7 @@ def _jobs(folder: SearchFolder, study: SearchStudy) -> Iterator[_Ended]:
             kind, _, rest = key.partition("/")
             number, _, seed = rest.partition("/")
             if kind == CONFIRMED and int(number) == trial.number:
-                again = replace(config, seed=int(seed), rungs=())
+                again = replace(config, seed=int(seed))
                 confirmation = _placed(Job("confirmation", trial.number, again, ""), folder)
                 why = notes.get(f"{CONFIRMED_REASON}/{rest}", "")
                 yield _Ended(confirmation, trial_name(trial.number), ended, why)

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -135,7 +136,8 @@ class _Run:
         self.ready = engine.prepared(self.formulation, identity(config, distribution))
         self.outer = OuterLoop(self.meta, config.hyper, self.replicas)
         batch = int(config.hyper["meta_batch_size"])
-        self.streams = [EpisodeStream(self.distribution, seed, batch) for seed in self.seeds]
+        stream = partial(EpisodeStream, batch=batch, episodes=config.episodes)
+        self.streams = [stream(self.distribution, seed) for seed in self.seeds]
         self.seen = 0
         self.train_seconds = 0.0
         self.history: list[dict[str, float]] = []
@@ -152,7 +154,7 @@ class _Run:
         ]
         metas, states = [meta for meta, _ in drawn], [state for _, state in drawn]
         joined = (stacked(metas), stacked(states)) if self.replicas else drawn[0]
-        meta, state = ({k: v.to(self.device) for k, v in each.items()} for each in joined)
+        meta, state = ({k: v.to(self.device).contiguous() for k, v in m.items()} for m in joined)
         return meta, state
 
     def _formulation(self, resume: Snapshot | None) -> engine.Formulation:
@@ -179,7 +181,12 @@ class _Run:
         if fitting.precision == "float32":
             return fitting
         batch = drawn(min(int(self.config.hyper["meta_batch_size"]), self.config.episodes))
-        return engine.exact_enough(fitting, self.algorithm, meta, state, hyper, batch, batch.index)
+        # What an annealed meta-gradient is at first says little of what it becomes.
+        for progress in (0.0, 1.0):
+            at = {**hyper, "progress": torch.tensor(progress, device=self.device)}
+            here = (self.algorithm, meta, state, at, batch, batch.index)
+            fitting = engine.exact_enough(fitting, *here)
+        return fitting
 
     def _made_smaller(
         self, formulation: engine.Formulation, resume: Snapshot | None
@@ -234,7 +241,7 @@ class _Run:
             if now - last >= seconds_to_report(self.train_seconds) or self.seen == boundary:
                 last = now
                 self._wait_for_gpu()
-                records, self.pending = training_rows(self.pending, self.seeds), []
+                records, self.pending = training_rows(self.pending, self.seeds, self.loss.name), []
                 bad = ~np.isfinite(records.loss_after)
                 if bad.any():
                     index = int(records.index[bad.argmax()])

@@ -69,4 +69,5 @@ INNER_OPTIMIZERS: dict[str, InnerOptimizer] = {
     "adam": InnerOptimizer(("mean", "square"), _adam),
 }
 """Gradient descent; with heavy-ball momentum `inner_momentum`; RMSprop (Tieleman and Hinton 2012)
-with `inner_decay`; Adam (Kingma and Ba 2015, algorithm 1) with both as beta_1 and beta_2."""
+with `inner_decay`; Adam (Kingma and Ba 2015, algorithm 1) with both as beta_1 and beta_2. Since
+epsilon is added to the square, entries of a gradient below 1e-4 move less than in torch.optim."""

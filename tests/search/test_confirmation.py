@@ -46,7 +46,7 @@ def test_the_best_are_trained_again_with_fresh_seeds(search: Search) -> None:
     assert len({job.name for job in jobs}) == 6
     for job in jobs:
         trained = trials[job.number]
-        assert job.config == replace(trained, seed=job.config.seed, rungs=())
+        assert job.config == replace(trained, seed=job.config.seed)
         assert job.config.seed not in {config.seed for config in trials.values()}
     assert search.recorder.started[jobs[-1].name][1] == "trial-002"  # which it repeats
     assert search.states() == ["COMPLETE"] * 4

@@ -75,6 +75,27 @@ def test_every_optimizer_is_that_of_torch_to_the_last_bit(optimizer: str, decay:
     assert all(torch.equal(ours[key], content) for key, content in saved.items())
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_gradients_move_their_own_entries_however_they_lie_in_memory(optimizer: str) -> None:
+    """As where autograd returns them transposed, in channels last, or expanded."""
+    shape = (4, 3, 2, 2)
+    whole = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    layouts = {
+        "whole": whole,
+        "transposed": whole.transpose(0, 1).contiguous().transpose(0, 1),
+        "channels last": whole.contiguous(memory_format=torch.channels_last),
+        "part": torch.stack([whole, whole + 1], -1)[..., 0],
+        "expanded": torch.ones(1, 1, 1, 1).expand(shape),
+    }
+    meta = {name: torch.zeros(shape) for name in layouts}
+    outer = OuterLoop(meta, hyper(outer_optimizer=optimizer))
+    for _ in range(2):
+        outer.step(layouts, progress=0.0)
+    for name in ("transposed", "channels last", "part"):
+        assert torch.equal(meta[name], meta["whole"]), name
+    assert (meta["expanded"] == meta["expanded"].flatten()[0]).all()
+
+
 def test_clipping_bounds_the_norm_of_the_whole_gradient() -> None:
     gradient = {"w": torch.full((2, 3), 3.0), "rate/w": torch.full((3,), 4.0)}
     norm = (6 * 9 + 3 * 16) ** 0.5
