@@ -3,7 +3,7 @@
 Each runs as a user would start it, `metasweep search NAME`, in a folder of its own, with the data
 of METASWEEP_DATA, and is read back by `metasweep leaderboard NAME --format json`. Printed are the
 minutes it took, trials and confirmations included, and its best trial beside what one gets without
-learning, on the classes that nobody searched on, each with its 95 % interval over episodes. Ends
+learning, on the classes that nobody searched on, the former with its 95 % interval. Ends
 with status 1 where a search failed, took longer than 10 minutes, or where the interval of its best
 trial holds the baseline.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -67,6 +68,8 @@ class Ran:
         found = []
         if self.minutes > MINUTES:
             found.append(f"{self.name} took {self.minutes:.1f} minutes; {MINUTES:.0f} are allowed")
+        if self.board["baseline"] is None:
+            return [*found, f"{self.name}: its leaderboard has no baseline"]
         sign = -1 if self.best["metric"] in LOWER_IS_BETTER else 1
         for split in ("validation", "test"):
             bounds = (self.best[f"{split}_ci95_{end}"] for end in ("low", "high"))
@@ -78,7 +81,8 @@ class Ran:
 
     def row(self) -> list[str]:
         """Return the row of a table, in the order of HEADER."""
-        best, baseline = self.best, self.board["baseline"]
+        best = self.best
+        baseline = self.board["baseline"] or {"name": "none", "test_mean": math.nan}
         half = (best["test_ci95_high"] - best["test_ci95_low"]) / 2
         return [
             self.name,

@@ -103,7 +103,9 @@ def compare(
             try:
                 met = worker.answer()
                 versions |= {k: v for k, v in met["versions"].items() if k not in versions}
-                versions["device"] = met["device"]
+                if versions.get("device", settings.device) == settings.device:
+                    # Who knows the name of the GPU tells it; JAX does not.
+                    versions["device"] = met["device"]
             except (NotInstalledError, ContenderError) as error:
                 drop(name, error)
 

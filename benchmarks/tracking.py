@@ -204,7 +204,8 @@ def main() -> None:
 
 def versions() -> str:
     """Return the versions of what records and is recorded into."""
-    names = ("mlflow", "ray", "sqlalchemy", "psycopg")
+    there = {each.name for each in metadata.distributions()}
+    names = [name for name in ("mlflow", "ray", "SQLAlchemy", "psycopg") if name in there]
     return ", ".join(f"{name} {metadata.version(name)}" for name in names)
 
 

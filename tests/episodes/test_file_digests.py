@@ -51,3 +51,17 @@ def test_a_file_that_may_not_be_read_is_named(empty_cache, tmp_path, forbid):
     forbid(path)
     with pytest.raises(DataError, match="one cannot be read: Permission denied\nCheck that it is"):
         files_digest([path])
+
+
+@pytest.mark.parametrize("content", [b"longer content", b"contend"])
+def test_another_file_of_the_same_time_is_read_again(empty_cache, tmp_path, content):
+    """As `cp -p` and `rsync -t` put it there."""
+    path, other = tmp_path / "one", tmp_path / "other"
+    path.write_bytes(b"content")
+    first = files_digest([path])
+    other.write_bytes(content)
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    os.utime(other, ns=times)
+    os.replace(other, path)
+    assert path.stat().st_mtime_ns == times[1]
+    assert files_digest([path]) != first

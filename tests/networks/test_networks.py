@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from networks import NETWORKS, Network, NetworkError, Params, build
+from networks.initialization import fan_out_weight
 from networks.layers import ACTIVATIONS, NORMALIZATIONS
 from spaces.networks import NETWORK_SPACES
 from spaces.parameter import values_of
@@ -199,6 +200,8 @@ def test_initial_weights_lie_within_their_published_bounds() -> None:
     glorot = math.sqrt(6 / (9 * (2 + 6)))
     kernel = conv4("pool", "batch").init(rng)["block1.weight"]
     assert 0.95 * glorot < kernel.abs().max() <= glorot
+    wide = fan_out_weight(20, 500, rng)
+    assert wide.std() == pytest.approx(math.sqrt(2 / (9 * 500)), rel=0.02)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -54,3 +54,24 @@ def test_an_error_names_the_file_and_no_temporary_one(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=re.escape(f": '{file}'")) as caught:
             write_atomically(file, b"content")
         assert ".tmp" not in str(caught.value)
+
+
+def test_a_file_and_its_name_are_on_disk_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        is_folder = os.path.isdir(f"/proc/self/fd/{descriptor}")
+        done.append("folder" if is_folder else "file")
+
+    def replaced(path: Path, target: Path) -> Path:
+        done.append("replaced")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_atomically(tmp_path / "file", b"content")
+    assert done == ["file", "replaced", "folder"]

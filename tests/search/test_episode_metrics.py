@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from search.config import Config
 from search.episode_metrics import TRAIN_ROWS, episode_metrics
@@ -32,11 +33,17 @@ class TestEpisodeMetrics:
             "episode/train/query_accuracy",
         }
 
+    @pytest.mark.parametrize("broken", [np.nan, np.inf])
     def test_what_is_not_finite_is_not_sent(
-        self, tmp_path: Path, config: Config, snapshot: Snapshot, make_records: MakeRecords
+        self,
+        tmp_path: Path,
+        config: Config,
+        snapshot: Snapshot,
+        make_records: MakeRecords,
+        broken: float,
     ) -> None:
         records = make_records("rung", range(4), 100)
-        records.loss_after[:2] = [np.nan, np.inf]
+        records.loss_after[:2] = [np.nan, broken]
         folder = TrialFolder(tmp_path)
         folder.add([records])
         folder.seal(snapshot, config)

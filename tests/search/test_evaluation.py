@@ -131,3 +131,24 @@ def test_other_episodes_can_be_asked_for() -> None:
     some = evaluated(split="test", episodes=range(2, 5))
     assert some.index.tolist() == [2, 3, 4]
     np.testing.assert_allclose(some.loss_after, evaluated(split="test").loss_after[2:5], rtol=1e-5)
+
+
+def test_learners_of_any_seed_are_judged_under_the_same_noise() -> None:
+    """What a learner draws in an episode, as MT-net does, depends on the episode alone."""
+    config = small_config("mt-net", "regression")
+    learner, tasks = learner_of(config, "regression", 3), distribution("regression")
+    first, second = (
+        evaluate(
+            learner,
+            tasks,
+            config.problem,
+            "rung",
+            Formulation(100),
+            device=torch.device("cpu"),
+            episodes_seen=24,
+            seed=seed,
+        )
+        for seed in (0, 7)
+    )
+    np.testing.assert_array_equal(first.loss_after, second.loss_after)
+    assert list(second.seed) == [7] * len(second.seed)

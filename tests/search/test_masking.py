@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.masking import masked, masked_within, secrets_of
+from search.masking import mask, masked, masked_within, secrets_of
 from search.spec import parse_spec
 from tests.search.specs import SMALLEST
 
@@ -68,3 +68,16 @@ def test_an_error_about_a_value_does_not_tell_the_password_in_it(where: str) -> 
     with pytest.raises(ValueError, match=where) as error:
         parse_spec(SMALLEST | {where: value})
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["password", "passwd", "pwd", "secret", "token", "credential", "key", "signature", "sig"],
+)
+def test_every_parameter_that_names_a_secret_is_masked(name: str) -> None:
+    assert masked(f"http://head/?a=1&my_{name}=hidden&b=2") == f"http://head/?a=1&my_{name}=***&b=2"
+
+
+def test_a_password_of_few_letters_does_not_shred_a_text() -> None:
+    assert mask("a b ab at x://u:ab@h", "x://u:ab@h") == "a b ab at x://u:***@h"
+    assert mask("abcd is it", "x://u:abcd@h") == "*** is it"

@@ -297,3 +297,26 @@ def test_a_database_that_cannot_be_opened_is_a_users_error(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path / 'missing' / 'study.db'}"
     with pytest.raises(UserError, match="cannot open the Optuna database"):
         SearchStudy("test", url, "minimize", Halving(RUNG, 3), 0)
+
+
+def suggestions(study: SearchStudy, count: int) -> list[float]:
+    return [study.ask().suggest_float("x", 0.0, 1.0) for _ in range(count)]
+
+
+def test_a_seed_tells_what_is_suggested_and_a_resumed_search_draws_anew(tmp_path: Path) -> None:
+    found = {}
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        (tmp_path / name).mkdir()
+        study = opened(tmp_path / name, seed=seed)
+        found[name] = suggestions(study, 5)
+        assert study.written(60.0)
+    assert found["one"] == found["again"]
+    assert not set(found["one"]) & set(found["other"])
+    assert not set(suggestions(opened(tmp_path / "one", seed=0), 5)) & set(found["one"])
+
+
+def test_suggestions_know_of_the_others_and_of_what_hangs_together(tmp_path: Path) -> None:
+    """TPE as DESIGN measured it; `group` draws conditional parameters together, too."""
+    sampler = opened(tmp_path)._asking.sampler
+    assert isinstance(sampler, optuna.samplers.TPESampler)
+    assert (sampler._multivariate, sampler._group, sampler._constant_liar) == (True, True, True)

@@ -10,8 +10,10 @@ import torch
 
 from algorithms.engine import Formulation
 from episodes.episode import Episodes, Examples, Kind, Split
+from networks import Params
 from search import checkpoint, training
 from search.devices import make_current
+from search.outer_loop import OuterLoop
 from search.records import EpisodeRecords
 from search.run_job import SEAL_SECONDS
 from search.snapshot import Snapshot
@@ -313,3 +315,19 @@ def test_measuring_goes_on_from_a_snapshot_with_the_same_numbers(
     half = next(i for i, report in enumerate(whole) if report.phase == "rung")
     rest = list(meta_train(config, source, whole[half].snapshot, measured=True))
     assert_same_run(rest, whole[half + 1 :])
+
+
+def test_schedules_and_annealing_go_by_what_was_spent_before_a_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spent: list[float] = []
+    step = OuterLoop.step
+
+    def noted(outer: OuterLoop, gradients: Params, progress: float) -> None:
+        spent.append(progress)
+        step(outer, gradients, progress)
+
+    monkeypatch.setattr(OuterLoop, "step", noted)
+    config = small_config("maml", "regression", episodes=12, rungs=(), meta_batch_size=4)
+    list(meta_train(config, distribution("regression")))
+    assert spent == pytest.approx([0.0, 1 / 3, 2 / 3])

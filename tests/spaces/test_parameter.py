@@ -120,3 +120,13 @@ def test_true_is_no_number() -> None:
     assert not Int(0, 5).contains(True)
     assert not Float(0.0, 5.0).contains(True)
     assert not Int(0, 5).contains(2.0)
+
+
+@pytest.mark.parametrize("make", [Float, Int])
+@pytest.mark.parametrize("log", [False, True])
+def test_a_scale_is_drawn_on_as_it_says(make: type[Float | Int], log: bool) -> None:
+    parameter = make(1, 10_000, log)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = sorted(float(parameter.suggest(study.ask(), "x")) for _ in range(201))
+    median = drawn[100]
+    assert (30 < median < 300) if log else (4_000 < median < 6_000)
