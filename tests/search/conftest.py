@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 
 from search.config import Config, Problem
 from search.records import EpisodeRecords, RecordSplit
+from search.run_params import to_params
 from search.snapshot import Snapshot
 
 MakeRecords = Callable[..., EpisodeRecords]
+MakeRow = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -101,3 +104,48 @@ def tracking_uri(empty_store: Path, tmp_path: Path) -> str:
     folder.mkdir()
     shutil.copy(empty_store, folder / "mlflow.db")
     return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture
+def row(config: Config) -> MakeRow:
+    """row(run_id, validation, test): a finished trial, as the reader gives it."""
+    started: Iterator[int] = iter(range(1000))
+
+    def make(
+        run_id: str, validation: float, test: float = 1.0, of: Config = config, **changes: Any
+    ) -> dict[str, Any]:
+        return {
+            "run_id": run_id,
+            "started": next(started),
+            "kind": "trial",
+            "search": "first",
+            "trial": 0,
+            "state": "COMPLETE",
+            "reason": "",
+            "problem_hash": of.problem.hash,
+            "algorithm": of.algorithm,
+            "network": of.network,
+            "seed": of.seed,
+            "of_run": "",
+            "published": False,
+            "params": to_params(of),
+            "validation_mean": validation,
+            "validation_ci95_low": validation - 0.1,
+            "validation_ci95_high": validation + 0.1,
+            "validation_n": 600.0,
+            "test_mean": test,
+            "test_ci95_low": test - 0.2,
+            "test_ci95_high": test + 0.2,
+            "test_n": 1000.0,
+            "episodes": 900.0,
+            "train_seconds": 1.25,
+            **changes,
+        }
+
+    return make
+
+
+@pytest.fixture
+def accuracy(config: Config) -> Config:
+    problem = replace(config.problem, task="omniglot", kind="classification", ways=5)
+    return replace(config, problem=problem, network="conv4", settings={"filters": 32})
