@@ -88,6 +88,9 @@ def _with_rotations(images: ClassImages) -> ClassImages:
     )
 
 
+LEAST_WAYS = 2
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a user asks of the episodes of a data set.
@@ -287,12 +290,14 @@ def check_asked(
 
 def check_ways(name: str, classes: Mapping[Split, int], wanted: Wanted) -> None:
     """Raise DataError when episodes ask for more classes than a split has."""
-    for split, count in classes.items():
-        if wanted.ways > count:
-            raise DataError(
-                f"ways {wanted.ways} is more than the {count} classes of {split} in {name}: "
-                f"ways may be at most {count}"
-            )
+    split, count = min(classes.items(), key=lambda each: each[1])
+    if wanted.ways > count:
+        each = ", ".join(f"{split} {count}" for split, count in classes.items())
+        most = f"ways may be at most {count}" if count >= LEAST_WAYS else "it takes more classes"
+        raise DataError(
+            f"ways {wanted.ways} is more than the {count} classes of {split} in {name}, and each "
+            f"split needs as many of its own ({each}): {most}"
+        )
 
 
 def check_images_per_class(name: str, least: int, wanted: Wanted, which: str = "a class") -> None:

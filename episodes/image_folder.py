@@ -194,7 +194,8 @@ def _check_form(size: int, channels: int) -> None:
 def _find_classes(root: Path) -> dict[str, list[str]]:
     """Return the image files of each class, sorted, with the class in front of their names."""
     if not is_folder(root, "folder"):
-        raise DataError(f"folder {root} does not exist; it should hold a folder of images a class")
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"folder {root} {what}; it should hold a folder of images a class")
     try:
         below = [path.name for path in root.iterdir() if path.is_dir()]
     except OSError as error:

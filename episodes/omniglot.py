@@ -93,13 +93,13 @@ def _check_size(class_split: ClassSplit, ways: int, shots: int, query_shots: int
             f"{DRAWINGS} drawings a class; shots {shots} + query_shots {query_shots} = "
             f"{shots + query_shots} asks for more: shots + query_shots may be at most {DRAWINGS}"
         )
-    for split in SPLITS:
-        classes = len(class_split.characters[split]) * ROTATIONS
-        if ways > classes:
-            raise DataError(
-                f"ways {ways} is more than the {classes} classes of {split} in split "
-                f"{class_split.name}: ways may be at most {classes}"
-            )
+    classes = {split: len(class_split.characters[split]) * ROTATIONS for split in SPLITS}
+    split = min(SPLITS, key=classes.__getitem__)
+    if ways > classes[split]:
+        raise DataError(
+            f"ways {ways} is more than the {classes[split]} classes of {split} in split "
+            f"{class_split.name}: ways may be at most {classes[split]}"
+        )
 
 
 def load_omniglot(

@@ -79,9 +79,12 @@ def main() -> None:
         _complain(error)
         sys.exit(UserError.exit_code)
     except OSError as error:
-        if not is_full(error):
+        if is_full(error):
+            _complain(FailedError(full(error.filename or "a disk")))
+        elif error.filename:
+            _complain(FailedError(f"{error.filename}: {error.strerror}"))
+        else:
             raise
-        _complain(FailedError(full(error.filename or "a disk")))
         sys.exit(FailedError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -141,9 +141,12 @@ def gain(board: pd.DataFrame, name: str, values: Values) -> str:
     near, far = sorted((sign * low, sign * high))
     doubt = "" if near > 0 else ", no clear difference"
     way = "lower" if sign < 0 else "higher"
+    trained = ""
+    if best["episodes"] != default["episodes"]:
+        trained = f", after {best['episodes']:,} training episodes against {default['episodes']:,}"
     return (
         f"Rank 1 has a {found.metric} {way} by {sign * mean:.3g}{unit} "
         f"(95 %: {near:.3g} to {far:.3g}{doubt}) than the best published default, rank "
-        f"{default['rank']}, on the same {found.difference.n:,} meta-test episodes:  "
+        f"{default['rank']}, on the same {found.difference.n:,} meta-test episodes{trained}:  "
         f"metasweep compare {name} 1 {PUBLISHED}"
     )

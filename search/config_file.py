@@ -83,6 +83,8 @@ def read_config(path: Path) -> Config:
         content = content["config"]
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no configuration, which has keys such as `algorithm`")
+    if "algorithms" in content:
+        raise UserError(f"{path}: is a search, which is run by: metasweep search {path}")
     return complete_config(path, content)
 
 

@@ -39,6 +39,7 @@ def distribution_of(problem: Problem, data: str | None) -> TaskDistribution:
     if problem.data_digest and problem.data_digest != distribution.digest:
         raise UserError(
             f"problem.data_digest: {problem.data_digest}: the data found here are others "
-            f"({distribution.digest}), so results could not be compared"
+            f"({distribution.digest}), so results could not be compared; to use these, leave the "
+            "data_digest out"
         )
     return distribution

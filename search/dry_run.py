@@ -25,7 +25,7 @@ def show(spec: Spec, data: str | None, console: Console) -> None:
     """
     say = functools.partial(console.print, highlight=False, soft_wrap=True, markup=False)
     say(yaml.safe_dump(spec.resolved(), sort_keys=False))
-    for line in _moved(spec):
+    for line in (*spec.unused(), *_moved(spec)):
         say(f"# {line}")
     missing = [
         file

@@ -11,7 +11,8 @@ import re
 import pandas as pd
 
 COLUMNS = ("number", "kind", "algorithm", "network", "seed", "state", "reason", "run_id")
-STOPPED = ("pruned by", "time limit reached")
+TIME_LIMIT = "time limit reached"
+STOPPED = ("pruned by", TIME_LIMIT)
 """How the reasons of trials begin that the search stopped, which had not failed."""
 
 NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")

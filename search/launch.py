@@ -42,6 +42,7 @@ from search.search_folder import (
     UNSENT,
     SearchFolder,
     SearchRecord,
+    check_storage,
     free_name,
 )
 from search.settle import lost_results
@@ -81,6 +82,7 @@ def start(
     reached, or the data are unfit.
     """
     began = time.monotonic()
+    check_storage(storage)
     tracker = Tracker(tracking_uri, storage.expanduser().absolute() / "artifacts")
     reader = Reader(tracking_uri)
     name = spec.name if named else free_name(storage, spec.name, reader.find_search)

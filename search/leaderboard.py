@@ -14,7 +14,7 @@ import pandas as pd
 from search.baseline import NAMES, OTHERS
 from search.config import Config, Metric
 from search.errors import FailedError, UserError
-from search.failures import failed, stopped
+from search.failures import TIME_LIMIT, failed, stopped
 from search.flatten import differences
 from search.records import Interval, interval
 from search.run_params import from_params
@@ -228,9 +228,15 @@ def _nothing_to_rank(frame: pd.DataFrame, name: str) -> str:
     found = ", ".join(f"{n} {state.lower()}" for state, n in sorted(counts.items()))
     if not found:
         return f"{name}: no trial was started yet"
-    advice = "wait for the running ones" if "RUNNING" in counts else "give a larger budget"
+    reasons = frame.loc[frame["state"] == "PRUNED", "reason"]
+    if "RUNNING" in counts:
+        advice = f"wait for the running ones, or, if it was interrupted: metasweep resume {name}"
+    elif len(reasons) and reasons.str.startswith(TIME_LIMIT).all():
+        advice = "the time limit ended them; give a larger budget.time_limit, or fewer episodes"
+    else:
+        advice = "give a larger budget"
     if len(failed(frame)):
-        advice += f", or see why: metasweep leaderboard {name} --failed"
+        advice += f"; see why some ended: metasweep leaderboard {name} --failed"
     return f"{name}: no trial has finished, so there is nothing to rank ({found}); {advice}"
 
 

@@ -61,7 +61,8 @@ def print_table(board: pd.DataFrame, console: Console, baselines: Sequence[Basel
 
     baselines: stand below the ranked trials.
     """
-    console.print(_table(board, console, baselines))
+    table, spared = _table(board, console, baselines)
+    console.print(table)
     parts = _parts(board)
     if any(parts):
         console.print("What the composed ones are made of, where not as MAML:", highlight=False)
@@ -70,10 +71,15 @@ def print_table(board: pd.DataFrame, console: Console, baselines: Sequence[Basel
                 console.print(f" {rank:>4} {part}", highlight=False, markup=False, soft_wrap=True)
         console.print()
     console.print(_footnote(board), style="dim", highlight=False)
+    if spared:
+        left_out = f"Left out for want of width: {', '.join(spared)}; --format csv has them all."
+        console.print(left_out, style="dim", highlight=False)
 
 
-def _table(board: pd.DataFrame, console: Console, baselines: Sequence[Baseline]) -> Table:
-    """Return a table for rich, with the columns that there is room for."""
+def _table(
+    board: pd.DataFrame, console: Console, baselines: Sequence[Baseline]
+) -> tuple[Table, Sequence[str]]:
+    """Return a table for rich, and the columns that there is no room for."""
     rows = _cells(board) + _baseline_cells(board, baselines)
     columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     widths = {name: max(map(cell_len, (name, *cells))) for name, cells in columns.items()}
@@ -91,7 +97,7 @@ def _table(board: pd.DataFrame, console: Console, baselines: Sequence[Baseline])
     table.add_column(Text(lines[0]), no_wrap=True, width=_width(widths) - 2)
     for line in lines[1:]:
         table.add_row(Text(line))
-    return table
+    return table, SPARED_IN_NARROW[:spared]
 
 
 def _padded(column: str, cell: str, width: int) -> str:

@@ -144,6 +144,21 @@ def _text(file: Path) -> str | None:
         return None  # Its driver is just ending.
 
 
+def check_storage(storage: Path) -> None:
+    """Raise UserError where there is no storage folder to write to, and none can be made."""
+    path = storage.expanduser().absolute()
+    there = next(each for each in (path, *path.parents) if each.exists())
+    what = "cannot be written to"
+    if not there.is_dir():
+        what = "is a file"
+    elif os.access(there, os.W_OK | os.X_OK):
+        return
+    raise UserError(
+        f"--storage: {storage}: {there} {what}; name another folder with --storage, or "
+        "METASWEEP_STORAGE"
+    )
+
+
 def searches_in(storage: Path) -> list[str]:
     """Return the names of the searches in a storage folder."""
     return sorted(file.parent.name for file in storage.expanduser().glob("*/search.json"))

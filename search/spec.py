@@ -34,7 +34,7 @@ from spaces.errors import SpaceError, nearest
 from spaces.networks import IMAGE_NETWORKS
 from spaces.parameter import Parameter, parse
 from spaces.search_space import SearchSpace
-from spaces.space import Kind
+from spaces.space import EVERY_OWNER, Kind
 
 MOST_OPTIONS = 1_000
 
@@ -176,6 +176,24 @@ class Spec(Section):
             ]
         return problems
 
+    def _placed(self, line: str) -> str:
+        """Return what is wrong with a space under the key that it stands at."""
+        name, _, why = line.partition(": ")
+        for key, names in (("algorithms", self.algorithms), ("networks", self.networks)):
+            if name in names:
+                return f"{key}: {name!r}: {why}"
+        return f"space.{line}"
+
+    def unused(self) -> list[str]:
+        """Return a line for each parameter in `space` of what is not searched."""
+        searched = {*self.algorithms, *self.networks, EVERY_OWNER}
+        owners = {name: name.rpartition("/")[0] for name in self.space}
+        return [
+            f"space.{name}: has no effect, since {owner} is not searched"
+            for name, owner in owners.items()
+            if owner not in searched
+        ]
+
     def _budget_conflicts(self) -> list[str]:
         budget = self.budget
         problems = []
@@ -202,7 +220,7 @@ class Spec(Section):
         try:
             SearchSpace(self.algorithms, self.networks, self._kind, overrides)
         except SpaceError as error:
-            problems += [f"space.{line}" for line in str(error).splitlines()]
+            problems += [self._placed(line) for line in str(error).splitlines()]
         return problems
 
 
@@ -221,6 +239,11 @@ def load_spec(source: str | Path, overrides: Mapping[str, str] | None = None) ->
     Raises UserError with one line a problem.
     """
     content = read_source(source)
+    if "config" in content or "algorithm" in content:
+        raise UserError(
+            f"{source}: is a configuration, which is trained by: metasweep train {source}; "
+            "a search has `algorithms` and a `budget`"
+        )
     set_values(content, overrides or {})
     return parse_spec(content)
 

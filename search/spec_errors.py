@@ -12,6 +12,12 @@ from search.plain_text import cut, visible
 from spaces.errors import nearest
 
 LINES_SHOWN = 20
+SUCH_AS = {
+    "problem": "such as {task: sinusoid, shots: 10, query_shots: 10}",
+    "algorithms": "such as [maml, anil]",
+    "networks": "such as [mlp]",
+    "budget": "such as {trials: 20, episodes: 10000}",
+}
 LINE_CHARACTERS = 1000
 
 _EXPECTED = {
@@ -47,7 +53,8 @@ def _line(details: Any, model: type[BaseModel]) -> str:
         known = _section(model, location).model_fields
         return f"{key}: unknown key: {nearest(str(location[-1]), known)}"
     if kind == "missing":
-        return f"{key}: missing: a specification must have it"
+        such_as = SUCH_AS.get(key)
+        return f"{key}: missing: a specification must have it" + (f", {such_as}" if such_as else "")
     if kind == "string_too_long":
         return f"{key}: {value}: must have at most {details['ctx']['max_length']} characters"
     if kind == "value_error":

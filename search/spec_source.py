@@ -62,7 +62,9 @@ def parse_yaml(text: str, origin: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         problem = cut(visible(str(error.problem)), PROBLEM_CHARACTERS)
-        raise UserError(f"{origin}{line}: not valid YAML: {problem}") from None
+        star = "but found '/'" in problem
+        quotes = '; a name that begins with * needs quotes: "*/inner_lr"' if star else ""
+        raise UserError(f"{origin}{line}: not valid YAML: {problem}{quotes}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{origin}: not valid YAML: {first_line(error)}") from None
 

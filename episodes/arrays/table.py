@@ -151,8 +151,8 @@ def _numbers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
     """Return a column as (N, ...) floats of at least two axes. Raises DataError, with the row."""
     if column.dtype.kind == "U":
         raise DataError(
-            f"{path}: column {name!r}, {_first_text(column)}: must be a number; leave the column "
-            "out of the features, or give texts numbers"
+            f"{path}: column {name!r}, {_first_text(column)}: must be a number; correct it, or, of "
+            "a feature, leave the column out or give texts numbers"
         )
     if 0 in column.shape[1:]:
         raise DataError(

@@ -35,6 +35,8 @@ def export_best(
         f"{_shown(results['test']['mean'])} on meta-test",
         soft_wrap=True,
     )
+    if not results["confirmed"]:
+        console.print("Not confirmed: one training, which was chosen since it came out well.")
     console.print(f"Train it again:  metasweep train {shlex.quote(str(output))}", soft_wrap=True)
 
 

@@ -118,10 +118,11 @@ def overrides(
         "seed": seed,
     }
     given = {key: str(value) for key, value in options.items() if value is not None}
-    if episodes is not None:
+    given |= _assigned(assignments or [])
+    if "budget.episodes" in given:
         # The rungs of the file belong to its own budget; these follow the new one.
-        given["budget.first_rung"] = "null"
-    return given | _assigned(assignments or [])
+        given.setdefault("budget.first_rung", "null")
+    return given
 
 
 def _assigned(texts: list[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from search.commands.options import (
     DEFAULT_STORAGE,
@@ -64,6 +65,8 @@ def search(
     from search.launch import start
     from search.tracking_client import resolve_uri
 
+    for line in loaded.unused():
+        console.print(f"[yellow]{escape(line)}[/yellow]", highlight=False, soft_wrap=True)
     outcome = start(
         loaded,
         tracking_uri=resolve_uri(tracking_uri),
@@ -79,7 +82,11 @@ def resume(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of an interrupted search.")],
     time_limit: Annotated[
-        str | None, typer.Option(help="Time from now. Default: what is left of the search's own.")
+        str | None,
+        typer.Option(
+            help="Time from now. Default: what is left of the search's own. Trials that it ends "
+            "are over."
+        ),
     ] = None,
     tracking_uri: RecordedUri = None,
     storage: Storage = DEFAULT_STORAGE,

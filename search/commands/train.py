@@ -49,6 +49,7 @@ def train(
     from search.distribution import distribution_of
     from search.fitting import check_builds
     from search.records import interval
+    from search.search_folder import check_storage
     from search.tracking import Tracker
     from search.tracking_client import check
     from search.training_run import train_recorded
@@ -63,6 +64,7 @@ def train(
     # A hand-written file does not say which data it is about: those that are here.
     first = replace(first, problem=replace(first.problem, data_digest=distribution.digest))
     check_builds(first, distribution)
+    check_storage(storage)
     tracker = Tracker(tracking_uri, storage.expanduser().absolute() / "artifacts")
     check(tracker.uri)
     console = Console(highlight=False, markup=False)

@@ -99,7 +99,10 @@ def test_missing_values_and_texts_where_numbers_belong(tmp_path: Path) -> None:
     assert refusal(file, **CURVES) == f"{file}: column 'x', row 2: the value is missing"
     file.write_text("unit,x,y\n1,2,3\n1,two,4\n")
     said = refusal(file, **CURVES)
-    assert said.startswith(f"{file}: column 'x', row 2: 'two': must be a number; leave the column")
+    assert said.startswith(
+        f"{file}: column 'x', row 2: 'two': must be a number; correct it, or, of a feature, "
+        "leave the column out or give texts numbers"
+    )
     file.write_text("unit,x,y\n1,2,3\n,2,4\n")
     assert refusal(file, **CURVES) == f"{file}: column 'unit', row 2: the value is missing"
     file.write_text("unit,x,y\n1,2,3\n1.5,2,4\n")

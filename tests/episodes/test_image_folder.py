@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -361,3 +362,22 @@ def test_options_say_what_to_load(folder):
     ):
         with pytest.raises(DataError, match=message):
             episodes.load("image-folder", **asked, options=wrong)
+
+
+def test_the_smallest_split_says_how_many_ways_there_may_be(folder):
+    with pytest.raises(DataError) as raised:
+        load(folder, ways=9, shots=1, query_shots=2)
+    smallest = min(load(folder, ways=2, shots=1, query_shots=2).class_counts.values())
+    message = str(raised.value)
+    assert f"ways 9 is more than the {smallest} classes of " in message
+    assert message.endswith(f"ways may be at most {smallest}")
+    assert "each split needs as many of its own (train " in message
+
+
+def test_too_few_classes_for_any_episode(folder):
+    for name in NAMES[3:]:
+        shutil.rmtree(folder / name)
+    with pytest.raises(
+        DataError, match=r"\(train 1, validation 1, test 1\): it takes more classes"
+    ):
+        load(folder)

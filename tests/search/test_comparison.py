@@ -141,6 +141,7 @@ def board(published: int | None, metric: str = "query_loss") -> pd.DataFrame:
             "run_id": ["best", "default"],
             "metric": metric,
             "published": [published == 1, published == 7],
+            "episodes": [900, 900 if metric == "query_loss" else 100],
         }
     )
 
@@ -173,7 +174,10 @@ def board(published: int | None, metric: str = "query_loss") -> pd.DataFrame:
 def test_the_gain_over_what_is_published_is_told(
     found: pd.DataFrame, values: dict[str, pd.Series], said: str
 ) -> None:
-    assert gain(found, "s", lambda run, metric: values[run]).startswith(said)
+    told = gain(found, "s", lambda run, metric: values[run])
+    assert told.startswith(said)
+    unequal = ", after 900 training episodes against 100:  metasweep"
+    assert (unequal in told) == (said.endswith("than"))
 
 
 def test_a_confirmed_trial_is_compared_by_its_fresh_seeds() -> None:

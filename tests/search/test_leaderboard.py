@@ -154,9 +154,15 @@ class TestProblems:
         states = ["PRUNED", "PRUNED", "RUNNING"]
         frame = pd.DataFrame([row(str(i), 0.3, state=state) for i, state in enumerate(states)])
         with pytest.raises(
-            FailedError, match=r"no trial has finished.*\(2 pruned, 1 running\); wait"
+            FailedError,
+            match=r"no trial has finished.*\(2 pruned, 1 running\); wait .* resume first; see why",
         ):
             choose_problem(frame, "first")
+        over = frame.iloc[:2]
+        with pytest.raises(FailedError, match=r"\(2 pruned\); give a larger budget$"):
+            choose_problem(over.assign(reason="pruned by successive halving"), "first")
+        with pytest.raises(FailedError, match=r"the time limit ended them; .* budget.time_limit"):
+            choose_problem(over.assign(reason="time limit reached at 8 episodes"), "first")
         with pytest.raises(FailedError, match="no trial was started yet"):
             choose_problem(frame.iloc[:0], "first")
 

@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from search import search_folder
 from search.errors import UserError
-from search.search_folder import SearchFolder
+from search.search_folder import SearchFolder, check_storage
 
 DEAD = "process 1 on a machine that lost its power"
 
@@ -108,3 +108,20 @@ def test_a_name_that_cannot_be_written_leaves_the_search_free(
 
 def _name() -> str:
     return f"process {os.getpid()} on {search_folder.socket.gethostname()}"
+
+
+def test_a_storage_folder_that_cannot_be_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    check_storage(tmp_path)
+    check_storage(tmp_path / "new" / "below")
+    for path, there in ((tmp_path / "file", "file"), (tmp_path / "file" / "below", "file")):
+        with pytest.raises(UserError, match=f"--storage: {path}: {tmp_path / there} is a file; na"):
+            check_storage(path)
+    # As it is for everyone but root.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed)
+    with pytest.raises(UserError, match=f"{closed} cannot be written to; name another folder"):
+        check_storage(closed / "below")

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from episodes import TASKS, load
+from search.config_file import read_config
 from search.errors import UserError
 from search.spec import load_spec, parse_spec, ready_made
-from search.spec_source import ready_made_names
+from search.spec_source import parse_yaml, ready_made_names
 from spaces.parameter import Fixed, Float
 from tests.ready_made import settings
-from tests.search.specs import BUDGET, OMNIGLOT, spec
+from tests.search.specs import BUDGET, OMNIGLOT, SMALLEST, spec
 
 
 @pytest.mark.parametrize("name", ready_made_names())
@@ -174,3 +176,36 @@ def test_a_specification_needs_no_heavy_package() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_other_kind_of_file_is_told_apart(tmp_path: Path) -> None:
+    configuration, search = tmp_path / "best.yaml", tmp_path / "search.yaml"
+    for content in ({"config": {"algorithm": "maml"}, "results": {}}, {"algorithm": "maml"}):
+        configuration.write_text(yaml.safe_dump(content))
+        with pytest.raises(UserError, match=f"trained by: metasweep train {configuration}"):
+            load_spec(configuration)
+    search.write_text(yaml.safe_dump(SMALLEST))
+    with pytest.raises(UserError, match=f"run by: metasweep search {search}"):
+        read_config(search)
+
+
+def test_what_of_the_space_is_not_searched_is_told() -> None:
+    space = {"anil/inner_lr": 0.5, "maml/inner_lr": 0.1, "*/meta_batch_size": 4, "conv4/depth": 3}
+    spec = parse_spec(SMALLEST | {"algorithms": ["maml"], "networks": ["mlp"], "space": space})
+    assert spec.unused() == [
+        "space.anil/inner_lr: has no effect, since anil is not searched",
+        "space.conv4/depth: has no effect, since conv4 is not searched",
+    ]
+
+
+def test_what_does_not_fit_a_problem_is_told_where_it_stands() -> None:
+    with pytest.raises(UserError) as caught:
+        parse_spec(SMALLEST | {"algorithms": ["proto-maml"], "networks": ["unet"]})
+    lines = str(caught.value).splitlines()
+    assert any(line.startswith("algorithms: 'proto-maml': is not for regression") for line in lines)
+    assert any(line.startswith("networks: 'unet': is not for regression") for line in lines)
+
+
+def test_a_star_without_quotes_is_told_to_have_them() -> None:
+    with pytest.raises(UserError, match=r'mine, line 2: .* needs quotes: "\*/inner_lr"'):
+        parse_yaml("space:\n  */inner_lr: 0.1\n", "mine")
