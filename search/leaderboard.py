@@ -236,7 +236,7 @@ def _nothing_to_rank(frame: pd.DataFrame, name: str) -> str:
     else:
         advice = "give a larger budget"
     if len(failed(frame)):
-        advice += f"; see why some ended: metasweep leaderboard {name} --failed"
+        advice += f"; see why: metasweep leaderboard {name} --failed"
     return f"{name}: no trial has finished, so there is nothing to rank ({found}); {advice}"
 
 
