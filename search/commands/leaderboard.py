@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from io import StringIO
 from pathlib import Path
@@ -16,6 +16,8 @@ from search.garbage import collector_paused
 from search.output_file import write_output
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from search.leaderboard import Standing
 
 WIDTH_OF_FILES = 120
@@ -92,11 +94,20 @@ def _standing(
 
     reader = Reader(tracking_uri)
     frame = reader.trials(split_name(name)[0])
-    found = standing(frame, name, reader.test_values_of, top, ranking_needed=ranking_needed)
+    known: dict[tuple[str, str], pd.Series[float]] = {}
+
+    def read(runs: Sequence[str], metric: str) -> list[pd.Series[float]]:
+        """Return what the reader does, which is asked for each run once."""
+        new = [run for run in runs if (run, metric) not in known]
+        for run, values in zip(new, reader.test_values_of(new, metric), strict=True):
+            known[run, metric] = values
+        return [known[run, metric] for run in runs]
+
+    found = standing(frame, name, read, top, ranking_needed=ranking_needed)
 
     def gained() -> str:
         try:
-            return gain(found.ranked, name, over_seeds(frame, reader.test_values_of))
+            return gain(found.ranked, name, over_seeds(frame, read))
         except FailedError:
             return ""  # Their episodes were not sent yet.
 
