@@ -32,6 +32,10 @@ PATHS = (
     "--programs",
 )
 CLOCKS = {"wall": "Time on the wall", "cpu": "Time of the processor, not on the wall"}
+KEEPING = (
+    " On a CPU ours tells glibc to keep the memory that it frees, as its trainings do; the others "
+    "run as they are, unless `--keep-memory` gives the same to all: that helps large networks."
+)
 ON_GPU = (
     " `memory` is the peak of the GPU's, `in all` of the process's on the CPU. Products are as "
     "each library has them by default: torch rounds those of convolutions to TF32, JAX all; ours "
@@ -213,7 +217,7 @@ def markdown(report: Report) -> str:
         "`in all` the whole; the first batch includes compilation. `float32` and `float64` are the "
         "relative distance of the meta-gradients to ours: rounding errors move inputs over the "
         "kinks of rectifiers and max-pooling, so that float64 judges whether it is the same work."
-        + ("" if on_cpu else ON_GPU),
+        + (KEEPING if on_cpu else ON_GPU),
         f"Made by `{command(report.command)}` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}.",
         "\n".join(
             [
