@@ -10,6 +10,8 @@ from search.errors import FailedError, UserError
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 20.0
 EXAMPLE = "http://localhost:8265"
+ASKS_FOR_TOKEN = "authentication token"
+"""What Ray says of a missing token, and of a wrong one."""
 ADVICE = (
     "give the port of the head's dashboard, 8265 unless chosen otherwise, and open a tunnel where "
     "only the cluster reaches it, such as: ray dashboard cluster.yaml"
@@ -66,6 +68,11 @@ def knock(address: str) -> None:
         ) from None
     except requests.exceptions.RequestException as error:
         raise FailedError(f"{address}: {_reason(str(error))}") from None
+    if answer.status_code in (401, 403) and ASKS_FOR_TOKEN not in answer.text.lower():
+        raise FailedError(
+            f"{address}: something else than Ray refuses ({answer.status_code}), perhaps a proxy: "
+            "name the cluster's host in NO_PROXY"
+        )
     if answer.status_code not in (401, 403) and "ray_version" not in answer.text:
         raise FailedError(f"{address}: is not a Ray dashboard; {ADVICE}")
 

@@ -28,6 +28,8 @@ CHATTY = (
 )
 RECONNECTIONS = 15
 SECONDS_BETWEEN = 2.0
+QUIET_SECONDS = 300.0
+"""After which a log is asked for anew: of a connection that is half gone nothing else tells."""
 TOKEN_ADVICE = (
     "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here to what they are on the cluster: the head and "
     "all its nodes must have been started with them"
@@ -136,7 +138,8 @@ class Jobs:
                     return job
                 failures = 0
             except _CutError as error:
-                failures = 1 if error.shown > shown else failures + 1
+                # A job may say nothing for long: what was shown before came again all the same.
+                failures = 1 if error.seen >= shown and error.seen else failures + 1
                 shown = error.shown
             except FailedError:
                 failures += 1
@@ -151,16 +154,16 @@ class Jobs:
         """Show a log but for its first characters; return how many have been shown then."""
         import aiohttp
 
-        lost = (aiohttp.ClientError, OSError, RuntimeError, self._refusal)
+        lost = (aiohttp.ClientError, OSError, RuntimeError, TimeoutError, self._refusal)
         seen = 0
         tail = self._client.tail_job_logs(id)
         while True:
             try:
-                text = await anext(tail)
+                text = await asyncio.wait_for(anext(tail), QUIET_SECONDS)
             except StopAsyncIteration:
                 return shown
             except lost as error:
-                raise _CutError(shown) from error
+                raise _CutError(shown, seen) from error
             seen += len(text)
             if seen > shown:
                 show(text[shown - seen :])
@@ -188,11 +191,11 @@ class Jobs:
 
 
 class _CutError(Exception):
-    """The connection was cut after so many characters."""
+    """The connection was cut: so much has been shown in all, and so much came this time."""
 
-    def __init__(self, shown: int):
+    def __init__(self, shown: int, seen: int):
         super().__init__()
-        self.shown = shown
+        self.shown, self.seen = shown, seen
 
 
 def _said(error: Exception) -> str:

@@ -169,11 +169,13 @@ def test_shared_folder_is_exported_to_the_networks_only(
     monkeypatch.setenv("HOME", str(tmp_path))
     commands = prepared["head_setup_commands"]
     [networks] = [command for command in commands if command.endswith("> ~/networks")]
-    [exports] = [command for command in commands if "exports.d" in command]
-    line = exports.partition("|")[0]
-    shown = subprocess.run(
-        ["bash", "-c", f"{networks}; {line}"], check=True, capture_output=True, text=True
-    ).stdout.split()
+    exports = [command for command in commands if "/etc/exports.d" in command]
+    # As on a machine that has never exported anything: its /etc is empty.
+    (tmp_path / "etc").mkdir()
+    lines = [command.replace("/etc/", f"{tmp_path}/etc/") for command in exports]
+    script = "\n".join(["set -e", 'sudo() { "$@"; }', networks, *lines])
+    subprocess.run(["bash", "-o", "pipefail", "-c", script], check=True, capture_output=True)
+    shown = (tmp_path / "etc" / "exports.d" / "metasweep.exports").read_text().split()
     assert shown[0] == "/shared"
     assert len(shown) > 1
     assert all(re.fullmatch(r"[\d.]+/\d+\(rw,no_subtree_check\)", each) for each in shown[1:])

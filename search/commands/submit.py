@@ -149,6 +149,12 @@ def resume_there(
     known = next((job for job in reversed(mine) if job.spec is not None), None)
     if loaded is None and known is not None:
         loaded = parse_spec(known.spec or {})
+    if loaded is None:
+        # As after a restart of the head, which forgets its jobs.
+        say(
+            f"This cluster has not seen {name}: if its specification names code of your own, give "
+            "it with --spec, so that the cluster gets that code."
+        )
     if storage is None and known is not None and known.storage is not None:
         storage = Path(known.storage)
     environment = _environment(storage, data, tracking_uri)

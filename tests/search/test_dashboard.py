@@ -63,10 +63,12 @@ class TestAddress:
 class Page(http.server.BaseHTTPRequestHandler):
     """A web server that is no Ray dashboard."""
 
+    status, text = 200, b"welcome"
+
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(self.status)
         self.end_headers()
-        self.wfile.write(b"welcome")
+        self.wfile.write(self.text)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -98,6 +100,18 @@ class TestKnock:
     def test_another_server(self, web: str) -> None:
         with pytest.raises(FailedError, match=f"{web}: is not a Ray dashboard"):
             knock(web)
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_proxy_that_refuses(
+        self, web: str, status: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Page, "status", status)
+        with pytest.raises(FailedError, match=rf"else than Ray refuses \({status}\).*NO_PROXY"):
+            knock(web)
+        # As Ray's dashboard says it (ray/_private/authentication/http_token_authentication.py).
+        said = {401: b"Unauthorized: Missing authentication token", 403: b"Forbidden: Invalid "}
+        monkeypatch.setattr(Page, "text", said[status] + b"authentication token")
+        knock(web)
 
     def test_no_answer(self, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(dashboard, "ANSWER_SECONDS", 0.3)
