@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from episodes.episode import IGNORED
+from search.literal_text import literally
 from search.sentence_drawing import draw_sentences
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ OPACITY = 0.6
 
 PARTS = ("support", "query")
 COLORS = {"support": ("tab:red", "o"), "query": ("tab:blue", ".")}
-
-
-literally = rc_context({"text.parse_math": False})
-"""Draws texts as they are: in names that users give, a "$" begins no formula."""
 
 
 @literally

@@ -17,10 +17,10 @@ from search.drawing import (
     image_rows,
     inches,
     label_names,
-    literally,
     masked_rows,
     show_mosaic,
 )
+from search.literal_text import literally
 from search.sentence_drawing import draw_translations
 
 if TYPE_CHECKING:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from search.literal_text import literally
+
 Sentences = Sequence[tuple[str, str]]
 """A sentence, and its English."""
 
@@ -52,6 +54,7 @@ def draw_translations(
     return _drawn([Row("bold", (f"query: {language}", "English", *titles)), *_rows(known)])
 
 
+@literally
 def _drawn(rows: Sequence[Row]) -> Figure:
     columns = len(rows[0].texts)
     wrapped = [Row(row.weight, [_wrapped(text) for text in row.texts]) for row in rows]

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from mlflow.entities import Run
+from optuna.trial import TrialState
 from PIL import Image
 
 from algorithms import ALGORITHMS
@@ -91,7 +92,11 @@ class TestOutput:
 
     def test_ends_with_leaderboard_and_what_to_type_next(self, search: EndedSearch) -> None:
         _, _, end = search.done.output.partition("query_loss, lower is better")
-        assert re.search(rf"^ +1 +{search.board()[0]['algorithm']} +mlp ", end, re.MULTILINE)
+        best = search.board()[0]
+        mark = "°" if best["published"] else ""
+        assert re.search(rf"^ +1 +{best['algorithm']}{mark} +mlp ", end, re.MULTILINE)
+        gain = "The best is the published default" if mark else "than the best published default"
+        assert gain in end
         assert "never sorted by" in end
         assert re.search(
             r"\n  metasweep leaderboard sinusoid\n  metasweep export sinusoid .*\n  metasweep ui\n",
@@ -103,6 +108,21 @@ class TestOutput:
 
 
 class TestLeaderboard:
+    def test_marks_the_published_defaults(self, search: EndedSearch) -> None:
+        defaults = {
+            str(trial.number)
+            for trial in search.study.get_trials(states=(TrialState.COMPLETE,))
+            if trial.user_attrs.get("reference")
+        }
+        trials = search.of("trial")
+        marked = {
+            trials[row["run_id"]].data.tags["metasweep.trial"]
+            for row in search.board()
+            if row["published"]
+        }
+        assert defaults
+        assert marked == defaults
+
     def test_json_has_the_published_keys_best_first(self, search: EndedSearch) -> None:
         board = search.board()
         assert all(list(row) == list(COLUMNS) for row in board)

@@ -99,8 +99,8 @@ CASES = [
     ({"networks": ["broken:Steps"]}, "is the class Steps; it must be a spaces.extension.Network"),
     ({"algorithms": ["broken:no_outer"]}, "outer_lr, outer_optimizer"),
     ({"algorithms": ["broken:no_default"]}, "space.defaults['regression']: inner_lr, inner_steps"),
-    ({"algorithms": ["broken:classes_only"]}, "broken:classes_only: is not for regression"),
-    ({"networks": ["broken:network_no_kind"]}, "broken:network_no_kind: is not for regression"),
+    ({"algorithms": ["broken:classes_only"]}, "'broken:classes_only': is not for regression"),
+    ({"networks": ["broken:network_no_kind"]}, "'broken:network_no_kind': is not for regression"),
     ({"networks": ["broken:wrong_groups"]}, "space.grouped: group: must be a Choice or Fixed of"),
     (
         {"algorithms": ["broken:failing"]},

@@ -111,4 +111,4 @@ def test_a_confirmation_that_no_time_is_left_for_is_ended_where_it_was_begun(
         "time limit reached before it was gone on with",
     )
     assert len(search.recorder.started) == 2  # The other seed was never begun.
-    assert search.study.notes() == {f"confirmed/0/{begun.config.seed}": "PRUNED"}
+    assert search.study.notes()[f"confirmed/0/{begun.config.seed}"] == "PRUNED"
