@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from search.errors import FailedError, UserError
-from search.leaderboard import confirmations
+from search.leaderboard import TestValues, confirmations
 from search.records import Interval, interval
 
 LOWER_IS_BETTER = "query_loss"
@@ -24,9 +24,6 @@ COUNTS = (
 PUBLISHED = "published"
 LEAST_CHARACTERS = 4
 """Of the beginning of a run id."""
-
-TestValues = Callable[[Sequence[str], str], "Sequence[pd.Series[float]]"]
-"""(run ids, metric) -> of each run, the metric on each meta-test episode, by episode index."""
 
 Values = Callable[[str, str], "pd.Series[float]"]
 """(run id, metric) -> the metric on each meta-test episode, by episode index."""

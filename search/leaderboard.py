@@ -46,7 +46,7 @@ COLUMNS = (
 )
 HASH_SHOWN = 8
 
-TestValues = Callable[[Sequence[str], Metric], "Sequence[pd.Series[float]]"]
+TestValues = Callable[[Sequence[str], str], "Sequence[pd.Series[float]]"]
 """(run ids, metric) -> of each run, the metric on each meta-test episode, by episode index."""
 
 

@@ -55,8 +55,10 @@ def draw_best(
             files[run_id] = list(_draw(own, record.data, results / own.path.name))
         except (DataError, UserError) as error:
             log.warning("no pictures of %s: %s", own.path.name, error)
+        except OSError:
+            raise  # As of a full disk, which the search is told of.
         except Exception:
-            # Whatever it is, a picture never decides whether a search ends.
+            # Whatever else it is, a picture never decides whether a search ends.
             log.exception("no pictures of %s", own.path.name)
     return files
 

@@ -12,7 +12,27 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.cli import Done, call, run_ids
+from tests.cli import SMALL, Done, call, run, run_ids, started
+
+TRIALS, EPISODES, CONFIRMED = 7, 900, 2
+RUNG, RANKING, TEST = 20, 40, 50
+DIVERGING = "anil"
+OPTIONS = (
+    f"--trials={TRIALS}",
+    f"--episodes={EPISODES}",
+    f"--set=confirmation.best={CONFIRMED}",
+    # Every adaptation of this one ends in numbers that are not finite.
+    f"--set=space.{DIVERGING}/inner_lr=100",
+    f"--set=space.{DIVERGING}/inner_steps_evaluation=20",
+    *SMALL,
+)
+ALL_DIVERGE = (
+    "--trials=2",
+    "--episodes=300",
+    "--set=algorithms=[maml]",
+    "--set=space={maml/inner_lr: 100, maml/inner_steps_evaluation: 20}",
+    *SMALL,
+)
 
 
 class EndedSearch:
@@ -69,3 +89,12 @@ class EndedSearch:
         done = call("leaderboard", name, "--format", "json", folder=self.folder)
         assert done.code == 0, done.output
         return json.loads(done.output)["ranked"]
+
+
+def search_beside_one_that_diverges(folder: Path, elsewhere: Path) -> tuple[EndedSearch, Done]:
+    """Run a search, and another at the same time of which every trial diverges."""
+    with started("search", "sinusoid", *ALL_DIVERGE, folder=elsewhere) as process:
+        done = run("search", "sinusoid", *OPTIONS, folder=folder)
+        output, _ = process.communicate(timeout=100)
+    assert done.code == 0, done.output
+    return EndedSearch(folder, done), Done(process.returncode, output)

@@ -23,7 +23,6 @@ from search.search_folder import free_name
 from search.spec import load_spec
 from search.tracking_reader import Reader
 from tests.cli import (
-    SMALL,
     Done,
     call,
     free_port,
@@ -33,39 +32,23 @@ from tests.cli import (
     started,
     wait_until,
 )
-from tests.ended_search import EndedSearch
-
-TRIALS, EPISODES, CONFIRMED = 7, 900, 2
-RUNG, RANKING, TEST = 20, 40, 50
-DIVERGING = "anil"
-OPTIONS = (
-    f"--trials={TRIALS}",
-    f"--episodes={EPISODES}",
-    f"--set=confirmation.best={CONFIRMED}",
-    # Every adaptation of this one ends in numbers that are not finite.
-    f"--set=space.{DIVERGING}/inner_lr=100",
-    f"--set=space.{DIVERGING}/inner_steps_evaluation=20",
-    *SMALL,
-)
-ALL_DIVERGE = (
-    "--trials=2",
-    "--episodes=300",
-    "--set=algorithms=[maml]",
-    "--set=space={maml/inner_lr: 100, maml/inner_steps_evaluation: 20}",
-    *SMALL,
+from tests.ended_search import (
+    CONFIRMED,
+    DIVERGING,
+    EPISODES,
+    RANKING,
+    RUNG,
+    TEST,
+    TRIALS,
+    EndedSearch,
+    search_beside_one_that_diverges,
 )
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[EndedSearch, Done]:
-    """A search, and another at the same time of which every trial diverges."""
-    folder = tmp_path_factory.mktemp("search")
-    elsewhere = tmp_path_factory.mktemp("diverging")
-    with started("search", "sinusoid", *ALL_DIVERGE, folder=elsewhere) as process:
-        done = run("search", "sinusoid", *OPTIONS, folder=folder)
-        output, _ = process.communicate(timeout=100)
-    assert done.code == 0, done.output
-    return EndedSearch(folder, done), Done(process.returncode, output)
+    folder, elsewhere = (tmp_path_factory.mktemp(name) for name in ("search", "diverging"))
+    return search_beside_one_that_diverges(folder, elsewhere)
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +98,8 @@ class TestLeaderboard:
             if trial.user_attrs.get("reference")
         }
         trials = search.of("trial")
-        marked = {
-            trials[row["run_id"]].data.tags["metasweep.trial"]
-            for row in search.board()
-            if row["published"]
-        }
+        published = [row["run_id"] for row in search.board() if row["published"]]
+        marked = {trials[run_id].data.tags["metasweep.trial"] for run_id in published}
         assert defaults
         assert marked == defaults
 

@@ -44,3 +44,11 @@ def test_a_picture_that_fails_ends_no_search(
     board = pd.DataFrame({"run_id": ["run"]})
     assert pictures.draw_best(folder, board, "", tmp_path) == {}  # type: ignore[arg-type]
     assert "no pictures of trial-000" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pictures, "_draw", full)
+    with pytest.raises(OSError, match="No space"):
+        pictures.draw_best(folder, board, "", tmp_path)  # type: ignore[arg-type]
