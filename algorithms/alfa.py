@@ -89,5 +89,5 @@ def alfa(network: Network, objective: Objective) -> Algorithm:
             loop = Loop(loop.origin, fast, loop.slots, loop.taken + 1)
         return inner.end(meta, state, support, loop)
 
-    gradients = through_query_loss(adapt, inner.predict, objective)
+    gradients = through_query_loss(adapt, inner.predict, objective, ranks=inner.ranks)
     return Algorithm("alfa", init, adapt, inner.predict, gradients)

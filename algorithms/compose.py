@@ -40,6 +40,7 @@ def compose(name: str, network: Network, objective: Objective, recipe: Recipe) -
             inner.predict,
             objective,
             every_step=recipe.query_loss == "multi_step",
+            ranks=inner.ranks,
         )
     _check_fit(inner)
     return Algorithm(name, inner.init, inner.adapt, inner.predict, gradients)

@@ -25,14 +25,24 @@ from torch import Tensor
 from algorithms.algorithm import Algorithm, Diagnostics, Hyper
 from algorithms.cuda_graphs import CudaGraphs
 from algorithms.memory import bytes_held, device_megabytes
+from algorithms.parts.queries import queries_at_once
 from algorithms.precision import Precision, computing_in
 from algorithms.programs import Programs, can_compile
 from algorithms.replicas import Results, direct, in_groups
-from episodes.episode import Episodes
+from episodes.episode import Episodes, joined
 from networks.network import Params
 
 CONVOLUTIONS_ON_CPU = 8
-MEGABYTES_ON_CPU = 32
+MEGABYTES_AT_ONCE = 32
+"""What episodes may hold for their derivatives where support and query sets pass together, of
+convolutions on a CPU. More is no faster: a large convolution alone keeps a core busy."""
+MEGABYTES_ON_CPU = 128
+"""The same where query sets pass a few at a time. Support sets are small: more of them at once are
+faster."""
+SUPPORT_SETS_AT_ONCE = 4
+"""The most in that case: each takes memory that is not held for a derivative, too."""
+WORTH_IT = 0.25
+"""Part of what an episode holds that must be its query set's, for these to pass a few at a time."""
 CONVOLUTIONS_ON_GPU = 32
 VECTORS = 1024
 TOGETHER = 256
@@ -64,6 +74,8 @@ class Formulation:
     together: episodes of several replicas that run as one batch; fewer than two replicas' run each
         by itself.
     precision: of products in training, on a GPU. Whatever it is, judging is done in "float32".
+    queries: episodes of a chunk whose query sets pass at once, where the algorithm allows it; None
+        for all. See `algorithms.parts.queries`.
     """
 
     chunk: int
@@ -73,6 +85,7 @@ class Formulation:
     captured: bool = False
     precision: Precision = "float32"
     gpu_share: float | None = None
+    queries: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the formulation as JSON values."""
@@ -121,17 +134,16 @@ def choose(
         repaid = batches is not None and batches * saved > COMPILE_SECONDS
         together = 1 if repaid else TOGETHER
         return Formulation(VECTORS, compiled=repaid, together=together, memory_mb=memory_mb)
-    # More at once is no faster: a large convolution alone keeps a core busy.
-    return Formulation(
-        CONVOLUTIONS_ON_CPU, memory_mb=min(memory_mb or MEGABYTES_ON_CPU, MEGABYTES_ON_CPU)
-    )
+    most = min(memory_mb or MEGABYTES_ON_CPU, MEGABYTES_ON_CPU)
+    # `fitted` finds how many query sets, or that all may pass at once.
+    return Formulation(CONVOLUTIONS_ON_CPU, memory_mb=most, queries=1)
 
 
 def possible(formulation: Formulation, device: torch.device) -> Formulation:
     """Return the formulation without what a device lacks, whoever it was chosen for.
 
     Programs are compiled for a CPU, where there is a compiler; graphs are a GPU's, and so is the
-    choice of how exactly to multiply.
+    choice of how exactly to multiply. Query sets pass by themselves on a CPU alone.
     """
     on_gpu = device.type == "cuda"
     if formulation.compiled and (device.type != "cpu" or not can_compile()):
@@ -140,6 +152,7 @@ def possible(formulation: Formulation, device: torch.device) -> Formulation:
         formulation,
         captured=formulation.captured and on_gpu,
         precision=formulation.precision if on_gpu else "float32",
+        queries=formulation.queries if device.type == "cpu" else None,
     )
 
 
@@ -147,6 +160,13 @@ def unprepared(formulation: Formulation) -> Formulation:
     """Return the formulation as it is run where it cannot be compiled, or captured, after all."""
     found = _uncompiled(formulation) if formulation.compiled else formulation
     return replace(found, captured=False)
+
+
+def smaller(formulation: Formulation, batch: int, part: float) -> Formulation:
+    """Return the formulation with such a part of the memory for a meta-batch, or all it can do."""
+    if formulation.queries is not None:  # Most of it is one query set's.
+        return replace(formulation, chunk=1, together=1, queries=1)
+    return replace(formulation, chunk=max(1, int(min(formulation.chunk, batch) * part)), together=1)
 
 
 def _uncompiled(formulation: Formulation) -> Formulation:
@@ -166,20 +186,64 @@ def fitted(
     """Return the formulation with batches that its memory holds, of at least one episode.
 
     So `meta_batch_size` never decides whether a trial fits. episode: one, which is run to measure
-    what it takes; an algorithm that is not separable stays in one piece.
+    what it takes, by itself and beside copies of itself; an algorithm that is not separable stays
+    in one piece.
     """
     total = device_megabytes(episode.index.device)
     if formulation.memory_mb is None and formulation.gpu_share is not None and total is not None:
         formulation = replace(formulation, memory_mb=max(1, int(total * formulation.gpu_share)))
     if formulation.memory_mb is None or not algorithm.separable:
         return formulation
-    held = bytes_held(algorithm, meta, state, hyper, episode, keys)
-    room = int(formulation.memory_mb * 1e6 // max(held, 1))
+    held = max(bytes_held(algorithm, meta, state, hyper, episode, keys), 1)
+    if formulation.queries is not None:
+
+        def held_by(count: int, queries: int) -> int:
+            several = joined([episode] * count), keys.repeat(count)
+            with queries_at_once(queries):
+                return bytes_held(algorithm, meta, state, hyper, *several)
+
+        return _piecewise(formulation, held, held_by)
+    room = int(formulation.memory_mb * 1e6 // held)
     return replace(
         formulation,
         chunk=max(1, min(formulation.chunk, room)),
         together=max(1, min(formulation.together, room)),
     )
+
+
+def _piecewise(
+    formulation: Formulation, held: int, held_by: Callable[[int, int], int]
+) -> Formulation:
+    """Return the formulation with chunks that fit while query sets pass a few at a time.
+
+    held: bytes, of an episode that passes as a whole.
+    held_by: returns those of so many episodes, of which so many query sets pass at once.
+    """
+    assert formulation.memory_mb is not None
+    limits = MEGABYTES_ON_CPU, MEGABYTES_AT_ONCE
+    most, few = (1e6 * min(formulation.memory_mb, limit) for limit in limits)
+    whole = max(1, min(formulation.chunk, int(few // held)))
+    as_a_whole = replace(formulation, chunk=whole, queries=None)
+    if whole == formulation.chunk:
+        return as_a_whole
+    one = held_by(1, 1)
+    if one > most:
+        return as_a_whole if one > 0.9 * held else replace(formulation, chunk=1, queries=1)
+    two = held_by(2, 1)
+    more = max(two - one, 1)
+    query = one - more
+    if query < WORTH_IT * one:
+        return as_a_whole
+    queries = min(max(1, int(few // query)), formulation.chunk, SUPPORT_SETS_AT_ONCE)
+    room = 1 + max(0, int((most - one - (queries - 1) * query) // more))
+    chunk = min(formulation.chunk, SUPPORT_SETS_AT_ONCE, room)
+    if chunk > 2 and (found := held_by(chunk, queries)) > most:
+        # What is held most of is something else by now. It grows no slower than a line.
+        queries = 1
+        chunk = 2 + max(0, int((most - two) * (chunk - 2) // (found - two)))
+    if chunk < whole or (chunk == whole and one > 0.9 * held):
+        return as_a_whole
+    return replace(formulation, chunk=chunk, queries=min(queries, chunk))
 
 
 def exact_enough(
@@ -282,7 +346,10 @@ def meta_gradients(
     ) -> Results:
         return meta_gradients(algorithm, formulation, meta, state, hyper, episodes, keys, ready)
 
-    with computing_in(formulation.precision, episodes.index.device):
+    with (
+        computing_in(formulation.precision, episodes.index.device),
+        queries_at_once(formulation.queries),
+    ):
         if replicas is None:
             size = _even(len(episodes), formulation.chunk, algorithm)
             return _in_chunks(

@@ -2,11 +2,11 @@
 
 Meta-gradients of second-order MAML with one inner step are computed for one batch of episodes in
 chunks of several sizes, and of the sinusoids as a compiled program too, on a GPU as CUDA graphs in
-either precision, taking turns so that a change of the machine's clock rate or load meets all of
-them. Printed are medians, as tasks per second and as ratios to the plain loop over episodes (chunks
-of 1). `algorithms.engine.choose`, `fitted` and `exact_enough` rest on these numbers; their choice
-is marked. `--allocator default` leaves glibc's allocator as it is, where a trial keeps freed memory
-(`algorithms.allocator`).
+either precision, on a CPU with query sets that pass a few at a time, taking turns so that a change
+of the machine's clock rate or load meets all of them. Printed are medians, as tasks per second and
+as ratios to the plain loop over episodes (chunks of 1). `algorithms.engine.choose`, `fitted` and
+`exact_enough` rest on these numbers; their choice is marked. `--allocator default` leaves glibc's
+allocator as it is, where a trial keeps freed memory (`algorithms.allocator`).
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ def omniglot_conv4(device: torch.device) -> Workload:
         for size in (8, 16, 32, 64)
         for precision in PRECISIONS
     )
+    piecewise = (Formulation(size, queries=few) for size in (2, 4) for few in (1, 2))
     classes = torch.arange(WAYS).expand(count, -1)
     episodes = Episodes(examples(1), examples(5), classes, torch.arange(count))
     return Workload(
@@ -101,7 +102,10 @@ def omniglot_conv4(device: torch.device) -> Workload:
         Objective(CLASSIFICATION, ways=WAYS, train_classes=WAYS),
         episodes.to(device),
         0.4,
-        (*(Formulation(size) for size in (1, 2, 4, 8, count)), *(captured if on_gpu else ())),
+        (
+            *(Formulation(size) for size in (1, 2, 4, 8, count)),
+            *(captured if on_gpu else piecewise),
+        ),
     )
 
 
@@ -116,7 +120,12 @@ class Learner:
         meta, self.state = self.algorithm.init(self.hyper, torch.Generator().manual_seed(0))
         self.meta = {name: value.to(device) for name, value in meta.items()}
         self.keys = noise.keys_of(0, workload.episodes.index)
-        self.ready = {each: prepared(each, "benchmarks/engine") for each in workload.formulations}
+        self.chosen = self._chosen(device)
+        self.ready = {
+            each: prepared(each, "benchmarks/engine")
+            for each in (*workload.formulations, self.chosen)
+            if can_compile() or not each.compiled
+        }
 
     def run(self, formulation: Formulation) -> None:
         """Compute one batch."""
@@ -131,7 +140,7 @@ class Learner:
             self.ready[formulation],
         )
 
-    def chosen(self, device: torch.device) -> Formulation:
+    def _chosen(self, device: torch.device) -> Formulation:
         """Return what a trial would use, uncompiled; captured on a GPU."""
         episodes = self.workload.episodes
         batches = CAPTURED_FROM if device.type == "cuda" else None
@@ -140,19 +149,18 @@ class Learner:
         found = fitted(wanted, *learner, episodes[:1], self.keys[:1])
         found = exact_enough(found, *learner, episodes, self.keys)
         chunk = min(found.chunk, len(episodes))
-        return Formulation(chunk, captured=found.captured, precision=found.precision)
+        return Formulation(
+            chunk, captured=found.captured, precision=found.precision, queries=found.queries
+        )
 
 
 def seconds_by_formulation(
     learner: Learner, device: torch.device, repeats: int
 ) -> dict[Formulation, float]:
     """Return the median seconds of one batch for each formulation."""
-    formulations = [
-        each for each in learner.workload.formulations if can_compile() or not each.compiled
-    ]
-    times: dict[Formulation, list[float]] = {each: [] for each in formulations}
+    times: dict[Formulation, list[float]] = {each: [] for each in learner.ready}
     for turn in range(repeats + 1):
-        for formulation in formulations:
+        for formulation in learner.ready:
             seconds = timed(partial(learner.run, formulation), device)
             if turn > 0:  # the first turn only warms up
                 times[formulation].append(seconds)
@@ -162,9 +170,11 @@ def seconds_by_formulation(
 
 
 def title(formulation: Formulation) -> str:
-    """Say how a batch is run: "32, captured, tf32"."""
+    """Say how a batch is run: "32, captured, tf32", or "4, queries of 1"."""
     words = [str(formulation.chunk)]
     words += [word for word in ("compiled", "captured") if getattr(formulation, word)]
+    if formulation.queries is not None:
+        words.append(f"queries of {formulation.queries}")
     if formulation.precision != "float32":
         words.append(formulation.precision)
     return ", ".join(words)
@@ -202,9 +212,9 @@ def main() -> None:
         print(f"\n{workload.name}, {len(workload.episodes)} episodes a batch")
         seconds = seconds_by_formulation(learner, device, arguments.repeats)
         print(f"{'chunk':>24}{'tasks/s':>12}{'ratio':>8}")
-        chosen, loop = learner.chosen(device), seconds[Formulation(1)]
+        loop = seconds[Formulation(1)]
         for formulation, found in seconds.items():
-            mark = "  <- chosen" if formulation == chosen else ""
+            mark = "  <- chosen" if formulation == learner.chosen else ""
             rate, ratio = len(workload.episodes) / found, loop / found
             print(f"{title(formulation):>24}{rate:>12.1f}{ratio:>8.2f}{mark}")
 

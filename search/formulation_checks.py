@@ -27,6 +27,7 @@ class FormulationFields(BaseModel):
     captured: bool = False
     precision: Precision = "float32"
     gpu_share: float | None = Field(default=None, gt=0, le=1)
+    queries: Together | None = None
 
 
 def check_formulation(where: str, value: Mapping[str, Any]) -> None:

@@ -196,8 +196,8 @@ class _Run:
         if self.smaller <= before:
             self.smaller = before
             return formulation
-        together = min(formulation.chunk, int(self.config.hyper["meta_batch_size"]))
-        return replace(formulation, chunk=max(1, together * before // self.smaller), together=1)
+        batch = int(self.config.hyper["meta_batch_size"])
+        return engine.smaller(formulation, batch, before / self.smaller)
 
     def learners(self) -> dict[int, Learner]:
         """Return what has been learned so far, by seed."""

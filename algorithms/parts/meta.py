@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from algorithms.algorithm import (
     Predict,
 )
 from algorithms.parts.per_step import SEEN, moved
+from algorithms.parts.queries import Pull, at_once, pull
 from episodes.episode import Episodes
 from networks.network import Params
 
@@ -63,46 +66,76 @@ def multi_step_weights(steps: int, share: Tensor) -> list[Tensor]:
 
 
 def through_query_loss(
-    adapt: Adapt, predict: Predict, objective: Objective, *, every_step: bool = False
+    adapt: Adapt,
+    predict: Predict,
+    objective: Objective,
+    *,
+    every_step: bool = False,
+    ranks: Mapping[str, int] | None = None,
 ) -> MetaGradients:
     """Return `meta_gradients`: d/d meta of the mean query loss after adaptation.
 
     Finn et al. 2017, algorithm 1, line 8. Of first or second order as `adapt` is.
     every_step: weigh the query losses after each step instead, by `multi_step_weights`; the
         annealing takes the share "multi_step_share" of the training budget.
+    ranks: axes of each of the network's parameters, where `predict` depends on what adapted alone;
+        then query sets may pass a few at a time, see `algorithms.parts.queries`.
     """
+
+    def schedule(hyper: Hyper) -> list[tuple[Tensor, int]]:
+        """Return the weight of each query loss, and the steps before it."""
+        steps = steps_of(hyper)
+        if not every_step or steps < 2:
+            return [(torch.ones(()), steps)]
+        progress = torch.as_tensor(hyper.get("progress", 1.0))
+        share = (progress / torch.as_tensor(hyper["multi_step_share"])).clamp(max=1.0)
+        return [(weight, 1) for weight in multi_step_weights(steps, share)]
 
     def losses_after(
         meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor
     ) -> tuple[Tensor, Tensor, Adapted]:
         """Return the (T,) loss to minimize, the outputs after the last step, what adapted."""
-        steps = steps_of(hyper)
         support, query = episodes.support, episodes.query
-        if not every_step or steps < 2:
-            adapted = adapt(meta, state, hyper, support, steps, keys)
-            outputs = predict(meta, state, adapted, query.inputs)
-            return objective.loss.per_episode(outputs, query.targets), outputs, adapted
-        progress = torch.as_tensor(hyper.get("progress", 1.0))
-        share = (progress / torch.as_tensor(hyper["multi_step_share"])).clamp(max=1.0)
         total: Tensor | float = 0.0
         after: Adapted | None = None
-        for weight in multi_step_weights(steps, share):
-            after = adapt(meta, state, hyper, support, 1, keys, after)
+        planned = schedule(hyper)
+        for weight, steps in planned:
+            after = adapt(meta, state, hyper, support, steps, keys, after)
             outputs = predict(meta, state, after, query.inputs)
             losses = objective.loss.per_episode(outputs, query.targets)
+            if len(planned) == 1:
+                return losses, outputs, after
             total = total + weight.to(losses.dtype) * losses
         assert after is not None
         assert isinstance(total, Tensor)
         return total, outputs, after
 
+    def piecewise(
+        meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor, size: int
+    ) -> tuple[Params, Tensor, Adapted]:
+        """Return the gradients, the outputs after the last step, what adapted."""
+        assert ranks is not None
+        after: Adapted | None = None
+        losses = Pull()
+        for weight, steps in schedule(hyper):
+            after = adapt(meta, state, hyper, episodes.support, steps, keys, after)
+            outputs = pull(predict, objective, ranks, state, after, episodes, weight, size, losses)
+        assert after is not None
+        return losses.back_to(meta), outputs, after
+
     def meta_gradients(
         meta: Params, state: Params, hyper: Hyper, episodes: Episodes, keys: Tensor
     ) -> tuple[Params, Params, Diagnostics]:
         meta = leaves(meta)
-        losses, outputs, adapted = losses_after(meta, state, hyper, episodes, keys)
+        size = None if ranks is None else at_once(len(episodes))
+        if size is not None:
+            gradients, outputs, adapted = piecewise(meta, state, hyper, episodes, keys, size)
+        else:
+            losses, outputs, adapted = losses_after(meta, state, hyper, episodes, keys)
+            gradients = gradients_of(losses.mean(), meta)
         diagnostics = diagnose(objective, outputs, episodes.query.targets)
         if SEEN in state and adapted.loop is not None:
             state = moved(state, adapted.loop.observed)
-        return gradients_of(losses.mean(), meta), state, diagnostics
+        return gradients, state, diagnostics
 
     return meta_gradients

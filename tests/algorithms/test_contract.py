@@ -248,15 +248,21 @@ def turn(params: Params) -> Params:
 
 
 @SOME
-@given(chunk=st.integers(1, EPISODES + 1), data=st.data())
+@given(
+    chunk=st.integers(1, EPISODES + 1),
+    queries=st.none() | st.integers(1, EPISODES),
+    data=st.data(),
+)
 @pytest.mark.parametrize("named", ALL, ids=" ".join)
-def test_chunks_make_no_difference(named: tuple[str, str], chunk: int, data: st.DataObject) -> None:
+def test_chunks_make_no_difference(
+    named: tuple[str, str], chunk: int, queries: int | None, data: st.DataObject
+) -> None:
     plain = learner(*named, transductive=data.draw(st.booleans()))
     plain = replace(plain, state=plain.gradients()[1])
     episodes = plain.episodes
     parts = in_chunks(
         plain.algorithm,
-        Formulation(chunk),
+        Formulation(chunk, queries=queries),
         plain.meta,
         plain.state,
         plain.hyper,

@@ -128,6 +128,14 @@ def test_on_a_gpu_all_but_sentences_and_short_trials_are_captured() -> None:
         assert not left_out.captured
 
 
+def test_less_memory_means_fewer_episodes_at_once() -> None:
+    usual = Formulation(8, together=8)
+    assert engine.smaller(usual, 100, 1 / 2) == Formulation(4)
+    assert engine.smaller(usual, 5, 1 / 4) == Formulation(1)
+    assert engine.smaller(usual, 3, 1 / 3) == Formulation(1)
+    assert engine.smaller(Formulation(4, queries=2), 100, 1 / 2) == Formulation(1, queries=1)
+
+
 def test_a_formulation_is_stripped_of_what_a_device_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     every = Formulation(8, compiled=True, captured=True, precision="tf32")
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
@@ -136,6 +144,9 @@ def test_a_formulation_is_stripped_of_what_a_device_lacks(monkeypatch: pytest.Mo
     on_gpu = Formulation(8, captured=True, precision="tf32", together=8)
     assert engine.possible(every, gpu) == on_gpu
     assert engine.possible(every, torch.device("mps")) == Formulation(8, together=8)
+    apart = Formulation(8, queries=1)
+    assert engine.possible(apart, cpu) == apart
+    assert engine.possible(apart, gpu) == Formulation(8)
     monkeypatch.setattr(engine, "can_compile", lambda: False)
     assert engine.possible(every, cpu) == Formulation(8, together=8)
     # Replicas share a batch then, as where nothing was to be compiled.

@@ -6,14 +6,24 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
-from algorithms import engine, make
+from algorithms import Algorithm, Hyper, engine, make
 from algorithms.engine import Formulation
 from algorithms.memory import bytes_held
+from algorithms.parts.queries import queries_at_once
 from episodes.episode import Episodes
+from networks import Params
 from tests.algorithms.cases import MASK_SETTINGS, SETTINGS, Setting, values_for
 from tests.algorithms.learners import ALL, learner
-from tests.algorithms.problems import hyperparameters, keys_of, relative_error
+from tests.algorithms.problems import (
+    classification_objective,
+    hyperparameters,
+    image_episodes,
+    keys_of,
+    relative_error,
+    small_conv4,
+)
 
 
 def held(name: str, on: Setting, episodes: Episodes, steps: int = 3) -> int:
@@ -92,6 +102,60 @@ def test_a_chunk_is_cut_to_a_share_of_the_gpu_that_a_trial_gets(
 @pytest.mark.parametrize("named", ALL, ids=" ".join)
 def test_a_batch_of_any_size_fits_whatever_the_algorithm(named: tuple[str, str]) -> None:
     assert learner(*named).algorithm.separable
+
+
+def many_queries(name: str) -> tuple[Algorithm, Params, Params, Hyper, Episodes, Tensor]:
+    """Return a learner on an image problem whose query sets are five times its support sets."""
+    hyper = hyperparameters(inner_steps=2)
+    algorithm = make(name, small_conv4(), classification_objective(True), {})
+    episodes = image_episodes(9, shots=1, query_shots=5)
+    return algorithm, *values_for(algorithm, hyper), hyper, episodes, keys_of(episodes)
+
+
+@pytest.mark.parametrize("name", ["maml", "fomaml", "mamlpp", "anil", "alfa", "mt-net"])
+@pytest.mark.parametrize("room", [4.0, 6.0])
+def test_query_sets_that_pass_one_by_one_leave_room_for_more_episodes(
+    name: str, room: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *values, episodes, keys = many_queries(name)
+    one = (*values, episodes[:1], keys[:1])
+    held = bytes_held(*one)
+    monkeypatch.setattr(engine, "MEGABYTES_AT_ONCE", held / 1e6)
+    monkeypatch.setattr(engine, "MEGABYTES_ON_CPU", room * held / 1e6)
+    monkeypatch.setattr(engine, "SUPPORT_SETS_AT_ONCE", 9)
+    found = engine.fitted(Formulation(9, memory_mb=10_000, queries=1), *one)
+    assert room < found.chunk <= 9
+    assert found.queries is not None
+    chunk = (*values, episodes[: found.chunk], keys[: found.chunk])
+    assert bytes_held(*chunk) > room * held
+    with queries_at_once(found.queries):
+        assert bytes_held(*chunk) <= room * held
+    few, whole = (
+        engine.meta_gradients(values[0], each, *values[1:], episodes, keys)
+        for each in (found, Formulation(9))
+    )
+    assert relative_error(few[0], whole[0]) < 1e-12
+    assert relative_error(few[2], whole[2]) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["reptile", "imaml", "prototypical", "pretrain"])
+def test_query_sets_pass_with_their_support_sets_where_nothing_else_is_known(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *values, episodes, keys = many_queries(name)
+    held = bytes_held(*values, episodes[:1], keys[:1]) / 1e6
+    monkeypatch.setattr(engine, "MEGABYTES_AT_ONCE", 2.5 * held)
+    monkeypatch.setattr(engine, "MEGABYTES_ON_CPU", 10 * held)
+    wanted = Formulation(8, memory_mb=10_000, queries=1)
+    found = engine.fitted(wanted, *values, episodes[:1], keys[:1])
+    assert found == replace(wanted, chunk=2, queries=None)
+
+
+def test_what_fits_at_once_passes_at_once() -> None:
+    *values, episodes, keys = many_queries("maml")
+    wanted = engine.choose((1, 28, 28), torch.device("cpu"))
+    found = engine.fitted(wanted, *values, episodes[:1], keys[:1])
+    assert found == replace(wanted, queries=None)
 
 
 def test_what_cannot_be_cut_is_left_whole() -> None:

@@ -16,6 +16,7 @@ from algorithms.compose import compose
 from algorithms.engine import Formulation
 from algorithms.engine import meta_gradients as in_engine
 from algorithms.parts.axis import stacked
+from algorithms.parts.queries import queries_at_once
 from algorithms.recipe import CHOICES, Recipe, conflicts
 from algorithms.replicas import direct
 from episodes.episode import joined
@@ -150,6 +151,8 @@ def test_parts_take_an_axis_of_replicas(recipe: Recipe, kind: str) -> None:
     ]
     learners = replicas_of(plain, [hyperparameters(**each) for each in values])
     check(direct(*together(learners), replicas=3), alone(learners))
+    with queries_at_once(EACH + 1):  # Not the border of a replica.
+        check(direct(*together(learners), replicas=3), alone(learners))
 
 
 @pytest.mark.parametrize("size", [1, EACH, 2 * EACH, 3 * EACH, 100])
