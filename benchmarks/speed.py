@@ -122,8 +122,12 @@ def compare(
                 rate = timed["batches"] * workload.meta_batch_size / timed[clock]
                 rows[name].rates.append(rate)
                 rows[name].shares.append(timed["cpu"] / timed["wall"])
-        for name, worker in workers.items():
-            memory = worker.ask("memory")
+        for name, worker in list(workers.items()):
+            try:
+                memory = worker.ask("memory")
+            except ContenderError as error:
+                drop(name, error)
+                continue
             rows[name].baseline, rows[name].peak = memory["baseline"], memory["peak"]
             rows[name].device_peak = memory["device_peak"]
         if double:

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from networks.last_derivative import last_derivative
 
 aten = torch.ops.aten
 ROWS = (0, 2, 3)
@@ -65,7 +66,7 @@ class _Backward(torch.autograd.Function):
         return found
 
     @staticmethod
-    @once_differentiable
+    @last_derivative
     def backward(
         ctx: Any, by_images: Tensor, by_scale: Tensor, by_shift: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:

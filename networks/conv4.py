@@ -20,6 +20,7 @@ from networks.layers import (
 from networks.network import Network, Params, Statistics
 
 POOLS = {"pool": max_pool, "average": average_pool}
+RECTIFIERS = ("relu", "leaky_relu")
 
 
 def conv4(
@@ -94,6 +95,10 @@ def conv4(
                 if shortcut is not None:
                     before = convolution(shortcut, None, before, stride)
                 maps = maps + before
+            if halve and downsample == "pool" and activation in RECTIFIERS:
+                # They keep the order of values: the same, to the last derivative, on a quarter.
+                maps = activate(max_pool(maps))
+                continue
             maps = activate(maps)
             if halve and downsample in POOLS:
                 maps = POOLS[downsample](maps)

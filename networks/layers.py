@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from networks import gpu
+from networks import gpu, normalized_pooling
 from networks.batch_norm import batch_normalize
 from networks.convolving import Form, convolve
 from networks.network import Params, Statistics
@@ -235,8 +235,8 @@ def normalize(
         # Episode and channel as one axis of a native kernel, with no vmap over it.
         out = batch_normalize(
             maps.reshape(examples, episodes * channels, height, width),
-            scale.expand(episodes, channels).reshape(-1),
-            shift.expand(episodes, channels).reshape(-1),
+            _flat(scale, episodes),
+            _flat(shift, episodes),
             epsilon,
         )
         return out.view_as(maps)
@@ -258,31 +258,43 @@ def normalized_maxima(
     statistics: Statistics | None,
     collected: Statistics | None,
 ) -> Tensor:
-    """Normalize maps by the batch, rectify them and halve them by maxima: one operation on a GPU.
+    """Normalize maps by the batch, rectify them and halve them by maxima, as one operation.
 
     Arguments are those of `normalize`; the result is `max_pool(relu(normalize("batch", ...)))`.
     """
     examples, episodes, channels, height, width = maps.shape
+    halved = (examples, episodes, channels, height // 2, width // 2)
+    scale, shift = params[f"{name}.scale"], params[f"{name}.shift"]
+    vectors = _flat(scale, episodes), _flat(shift, episodes)
+    if maps.device.type == "cpu" and statistics is None and channels_last(maps):
+        if collected is not None:
+            collected[name] = batch_statistics(maps)
+        pooled = normalized_pooling.normalized_maxima(maps.flatten(1, 2), *vectors, EPSILON)
+        return pooled.view(halved)
     if not (gpu.usable(maps) and channels_last(maps)):
         normalized = normalize("batch", params, name, maps, statistics, collected)
-        return max_pool(ACTIVATIONS["relu"](normalized))
+        # The same as the maxima of what is rectified, to the last derivative, on a quarter of it.
+        return ACTIVATIONS["relu"](max_pool(normalized))
     from networks.gpu import block
 
-    flat, form = maps.flatten(1, 2), (episodes, channels)
-    scale, shift = params[f"{name}.scale"], params[f"{name}.shift"]
+    flat = maps.flatten(1, 2)
     if statistics is None:
-        vectors = (scale.expand(form).reshape(-1), shift.expand(form).reshape(-1))
         found, mean, variance = block.normalized_maxima(flat, *vectors, EPSILON)
         if collected is not None:
-            collected[name] = mean.view(form), variance.view(form)
+            collected[name] = mean.view(episodes, -1), variance.view(episodes, -1)
     else:
         if collected is not None:
             collected[name] = batch_statistics(maps)
         mean, variance = statistics[name]
         factor = scale * torch.rsqrt(variance + EPSILON)
         offset = shift - mean * factor
-        found = block.maxima(flat, factor.expand(form).reshape(-1), offset.expand(form).reshape(-1))
-    return found.view(examples, *form, height // 2, width // 2)
+        found = block.maxima(flat, _flat(factor, episodes), _flat(offset, episodes))
+    return found.view(halved)
+
+
+def _flat(value: Tensor, episodes: int) -> Tensor:
+    """Return a value for each channel, (C,) or (T, C), as one axis of episodes and channels."""
+    return value.expand(episodes, value.shape[-1]).reshape(-1)
 
 
 def layer_normalize(

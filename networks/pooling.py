@@ -6,6 +6,7 @@ mixes two layouts, which costs a second-order meta-gradient on a CPU more than t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -61,14 +62,39 @@ class _Pick(torch.autograd.Function):
         ctx.save_for_backward(images, places)
         if places.is_contiguous():
             return values.flatten(2).gather(2, places.flatten(2)).view_as(places)
-        # Channels last: the same along rows of channels, which are contiguous.
-        rows = values.permute(0, 2, 3, 1).flatten(1, 2)
-        at = places.permute(0, 2, 3, 1)
-        picked = rows.gather(1, at.flatten(1, 2)).unflatten(1, at.shape[1:3])
-        return picked.permute(0, 3, 1, 2)
+        picked = pick(rows_of(values), places_in_rows(places, values))
+        return maps_of(picked, places.shape)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         images, places = ctx.saved_tensors
         spread: Tensor = _Spread.apply(gradient, images, places)
         return spread, None, None
+
+
+def rows_of(maps: Tensor) -> Tensor:
+    """Return maps (N, K, H, W) as rows of channels, (N * H * W, K): a view where those lie last."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+
+
+def maps_of(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return contiguous rows of channels as maps (N, K, H, W), a view with channels last."""
+    images, channels, height, width = shape
+    return rows.view(images, height, width, channels).permute(0, 3, 1, 2)
+
+
+def places_in_rows(places: Tensor, maps: Tensor) -> Tensor:
+    """Return where maxima are in the rows of all maps (N, K, H, W), flat, row by row.
+
+    places: (N, K, h, w), those in each map by itself, as torch has them.
+    """
+    images, channels, height, width = maps.shape
+    own = rows_of(places).view(images, -1, channels)
+    across = torch.arange(channels, device=maps.device)
+    along = torch.arange(images, device=maps.device).view(-1, 1, 1) * (height * width * channels)
+    return torch.add(along + across, own, alpha=channels).flatten()
+
+
+def pick(rows: Tensor, places: Tensor) -> Tensor:
+    """Return the values in flat places of rows of channels, as fewer such rows."""
+    return rows.reshape(-1).index_select(0, places).view(-1, rows.shape[1])

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 import triton
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from networks.gpu import block_kernels as kernels
 from networks.gpu import block_second_kernels as second_kernels
+from networks.last_derivative import last_derivative
 
 ROWS, CHANNELS = 64, 32
 PROGRAMS, MOST_PARTS = 2048, 512
@@ -293,7 +293,7 @@ class _NormalizedBackward(torch.autograd.Function):
         return _spread(gradient, places, maps, coefficients, None), by_scale, by_shift
 
     @staticmethod
-    @once_differentiable
+    @last_derivative
     def backward(
         ctx: Any, by_maps: Tensor, for_scale: Tensor, for_shift: Tensor
     ) -> tuple[Tensor | None, ...]:
@@ -370,7 +370,7 @@ class _MaximaBackward(torch.autograd.Function):
         return by_maps, products.sum(0), sums.sum(0)
 
     @staticmethod
-    @once_differentiable
+    @last_derivative
     def backward(
         ctx: Any, by_maps: Tensor, for_factor: Tensor, for_offset: Tensor
     ) -> tuple[Tensor | None, ...]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 import networks
 from benchmarks import report, speed, workloads
 from benchmarks.contenders import CONTENDERS, NotOfferedError, Options, load
-from benchmarks.remote import ContenderError, NotInstalledError
+from benchmarks.remote import ContenderError, NotInstalledError, Remote, Settings
 from benchmarks.report import Report, Row
 from benchmarks.worker import Worker
 from benchmarks.workloads import WORKLOADS, Workload
@@ -139,6 +140,25 @@ def test_a_worker_answers_what_went_wrong(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(CONTENDERS, "absent", "with_nothing:build")
     assert "missing" in Worker("absent", "cpu", 1).answer({"do": "import"})
     assert "error" in Worker("plain_loop", "cpu", 1).answer({"do": "time", "seconds": 0})
+
+
+def test_a_contender_that_ends_before_its_memory_is_read_leaves_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Ending(Remote):
+        def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+            if do == "memory" and "plain_loop" in self._process.args:  # type: ignore[operator]
+                self._process.kill()
+            return super().ask(do, **arguments)
+
+    monkeypatch.setattr(speed, "Remote", Ending)
+    work = WORKLOADS["W1-maml"].of_size(2)
+    (ours, plain), _ = speed.compare(
+        work, ["ours", "plain_loop"], Settings(), seconds=0, turns=1, clock="cpu", double=False
+    )
+    assert (plain.failure, plain.reason) == ("failed", "ended with status -9")
+    assert ours.failure == ""
+    assert ours.peak >= ours.baseline > 0
 
 
 def test_a_worker_builds_computes_and_times(tmp_path: object) -> None:
