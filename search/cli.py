@@ -26,6 +26,7 @@ from search.commands.train import train
 from search.commands.ui import ui
 from search.disk_space import full, is_full
 from search.errors import FailedError, UserError
+from search.garbage import end_without_collecting
 from search.house import check_house
 from search.plain_text import visible
 
@@ -64,6 +65,7 @@ for name, command, panel in (
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code."""
+    end_without_collecting()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Some terminals lack signs such as "±": a question mark is better than a traceback.

@@ -96,6 +96,24 @@ class SearchFolder:
         except (ValueError, TypeError) as error:
             raise UserError(f"{self._record_file}: damaged: {error}") from None
 
+    def unfinished(self) -> SearchRecord:
+        """Return the record. Raises UserError when there is no such search, or it has ended."""
+        record = self.read()
+        if record.state == "COMPLETE":
+            raise UserError(
+                f"{self.name}: has ended; see it with: metasweep leaderboard {self.name}, "
+                "or start another with --name"
+            )
+        return record
+
+    def look(self) -> None:
+        """Raise UserError where there is nothing to go on with, without the lock.
+
+        A folder without a record may be that of a search that another driver has just begun.
+        """
+        if self.exists or not self.path.exists():
+            self.unfinished()
+
     def spent(self, seconds: float, state: str) -> None:
         """Note the time that drivers took, and how the search stands."""
         self.write(replace(self.read(), elapsed=seconds, state=state))

@@ -7,25 +7,28 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray import tune
-from ray.util.placement_group import NODE_ID_LABEL_KEY
+from search.garbage import collector_paused
 
-from episodes import DataError
-from episodes.episode import TaskDistribution
-from search.building import resolve_learner
-from search.config import Config
-from search.distribution import distribution_of
-from search.errors import UserError
-from search.house import check_house
-from search.jobs import Job, Progress
-from search.node import Expected, placed, unfit
-from search.publisher import Publisher
-from search.run_job import HUNG, failure, run_job
-from search.tracking import Tracker
-from search.trial_folder import TrialFolder
-from search.user_code import extend_path
-from search.watchdog import Watchdog
+with collector_paused(for_good=True):
+    import ray
+    from ray import tune
+    from ray.util.placement_group import NODE_ID_LABEL_KEY
+
+    from episodes import DataError
+    from episodes.episode import TaskDistribution
+    from search.building import resolve_learner
+    from search.config import Config
+    from search.distribution import distribution_of
+    from search.errors import UserError
+    from search.house import check_house
+    from search.jobs import Job, Progress
+    from search.node import Expected, placed, unfit
+    from search.publisher import Publisher
+    from search.run_job import HUNG, failure, run_job
+    from search.tracking import Tracker
+    from search.trial_folder import TrialFolder
+    from search.user_code import extend_path
+    from search.watchdog import Watchdog
 
 JOB, PROGRESS, WANTED, SHARED = "job", "progress", "wanted", "shared"
 NODE, UNFIT_NODES = "node", "unfit_nodes"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from search.search_folder import SearchFolder, SearchRecord
+
 ROOT = Path(__file__).parents[1]
 LEARNING = ("algorithms", "networks", "episodes")
 PACKAGES = (*LEARNING, "spaces", "search")
@@ -69,6 +71,22 @@ def loaded_after(code: str, names: tuple[str, ...]) -> list[str]:
         [sys.executable, "-c", code + report], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return done.stdout.split()
+
+
+def test_that_a_search_has_ended_is_told_without_loading_what_runs_one(tmp_path: Path) -> None:
+    record = SearchRecord({}, run_id="", tracking_uri="", data=None, state="COMPLETE")
+    SearchFolder(tmp_path, "done").write(record)
+    code = f"""
+import sys
+from search.cli import main
+
+sys.argv = ["metasweep", "resume", "done", "--storage", {str(tmp_path)!r}]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 2
+"""
+    assert loaded_after(code, ("search.cli", "torch", "ray", "mlflow")) == ["search.cli"]
 
 
 def test_learning_loads_neither_ray_nor_optuna_nor_mlflow() -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.commands.options import TrackingUri
+from search.garbage import collector_paused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +36,10 @@ def compare(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Compare two finished trials, episode by episode, with a 95 % interval."""
-    from search.comparison import COUNTS, chosen, compared, over_seeds
-    from search.leaderboard import split_name, standing
-    from search.tracking_reader import Reader
+    with collector_paused(for_good=True):
+        from search.comparison import COUNTS, chosen, compared, over_seeds
+        from search.leaderboard import split_name, standing
+        from search.tracking_reader import Reader
 
     reader = Reader(tracking_uri)
     frame = reader.trials(split_name(name)[0])

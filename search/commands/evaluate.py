@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search.commands.options import Data, absolute
 from search.config import MOST_EVALUATION_EPISODES, Config
+from search.garbage import collector_paused
 
 if TYPE_CHECKING:
     from episodes.episode import TaskDistribution
@@ -28,14 +29,15 @@ def evaluate_checkpoint(
     """Judge a checkpoint on meta-test, with a 95 % interval."""
     from dataclasses import replace
 
-    from search.checkpoint import load
-    from search.checkpoint_checks import checked_config, learned
-    from search.devices import has_device
-    from search.distribution import distribution_of
-    from search.fitting import check_builds
-    from search.memory import enough_memory
-    from search.records import interval
-    from search.trial_folder import newest_checkpoint
+    with collector_paused(for_good=True):
+        from search.checkpoint import load
+        from search.checkpoint_checks import checked_config, learned
+        from search.devices import has_device
+        from search.distribution import distribution_of
+        from search.fitting import check_builds
+        from search.memory import enough_memory
+        from search.records import interval
+        from search.trial_folder import newest_checkpoint
 
     console = Console(markup=False, highlight=False)
     path = newest_checkpoint(checkpoint) if os.path.isdir(checkpoint) else checkpoint

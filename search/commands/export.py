@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from search.commands.options import TrackingUri
+from search.garbage import collector_paused
 
 
 def export_best(
@@ -21,9 +22,10 @@ def export_best(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write a configuration with its results and provenance, ready for `metasweep train`."""
-    from search import export
-    from search.results import exported
-    from search.tracking_reader import Reader
+    with collector_paused(for_good=True):
+        from search import export
+        from search.results import exported
+        from search.tracking_reader import Reader
 
     document = exported(Reader(tracking_uri), name, rank)
     export.write(output, document)

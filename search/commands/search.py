@@ -27,6 +27,8 @@ from search.commands.options import (
     overrides,
 )
 from search.errors import UserError
+from search.garbage import collector_paused
+from search.search_folder import SearchFolder
 from search.submitted import is_submitted
 
 if TYPE_CHECKING:
@@ -62,8 +64,9 @@ def search(
 
         show(loaded, absolute(data), console)
         return
-    from search.launch import start
-    from search.tracking_client import resolve_uri
+    with collector_paused(for_good=True):
+        from search.launch import start
+        from search.tracking_client import resolve_uri
 
     for line in loaded.unused():
         console.print(f"[yellow]{escape(line)}[/yellow]", highlight=False, soft_wrap=True)
@@ -109,9 +112,7 @@ def resume(
     ] = None,
 ) -> None:
     """Go on with a search that was interrupted; with --address, one on a cluster."""
-    from search import launch
     from search.duration import seconds
-    from search.tracking_client import resolve_uri
 
     try:
         limit = None if time_limit is None else seconds(time_limit)
@@ -137,6 +138,10 @@ def resume(
     for option, value in (("--follow", follow), ("--spec", spec)):
         if value:
             raise UserError(f"{option}: is for a search on a cluster: give its --address, too")
+    SearchFolder(storage, name).look()  # At once, before Ray and torch are imported.
+    with collector_paused(for_good=True):
+        from search import launch
+        from search.tracking_client import resolve_uri
     console = Console()
     outcome = launch.resume(
         name,

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from search.commands.options import DEFAULT_STORAGE, RecordedUri, Storage
+from search.garbage import collector_paused
 
 
 def sync(
@@ -16,8 +17,9 @@ def sync(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Send to MLflow what is on disk and not there yet; nothing is sent twice."""
-    from search.synchronize import synchronize
-    from search.tracking_client import resolve_uri
+    with collector_paused(for_good=True):
+        from search.synchronize import synchronize
+        from search.tracking_client import resolve_uri
 
     given = resolve_uri(tracking_uri) if tracking_uri else None
     outcome = synchronize(name, storage=storage, tracking_uri=given)

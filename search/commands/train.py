@@ -21,6 +21,7 @@ from rich.progress import (
 from search.commands.options import DEFAULT_STORAGE, Data, Storage, TrackingUri, absolute
 from search.config import MOST_EPISODES, MOST_SEEDS
 from search.errors import UserError
+from search.garbage import collector_paused
 
 if TYPE_CHECKING:
     from search import jobs
@@ -44,15 +45,16 @@ def train(
 
     import numpy as np
 
-    from search.config_file import read_config
-    from search.devices import has_device
-    from search.distribution import distribution_of
-    from search.fitting import check_builds
-    from search.records import interval
-    from search.search_folder import check_storage
-    from search.tracking import Tracker
-    from search.tracking_client import check
-    from search.training_run import train_recorded
+    with collector_paused(for_good=True):
+        from search.config_file import read_config
+        from search.devices import has_device
+        from search.distribution import distribution_of
+        from search.fitting import check_builds
+        from search.records import interval
+        from search.search_folder import check_storage
+        from search.tracking import Tracker
+        from search.tracking_client import check
+        from search.training_run import train_recorded
 
     first = read_config(config)
     if episodes is not None:
