@@ -185,7 +185,8 @@ class Conductor:
         if self._chosen is None:
             found = self._choose()
             if isinstance(found, Nothing):
-                return found
+                # The last words of a search are written before it is over.
+                return found if self._written() else Nothing.YET
             self._chosen = found
             if not self._written():
                 return Nothing.YET

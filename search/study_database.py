@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import optuna
@@ -15,6 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from search.errors import FailedError, UserError
 from search.masking import masked
@@ -37,6 +40,22 @@ STAYS_WRONG = ("no such table", "no such column", "syntax error", "readonly data
 """What SQLite calls an operational error although no waiting helps."""
 
 
+READ_ONLY = "25006"
+"""What PostgreSQL says where another server takes over and this one, for now, takes no writes."""
+
+LIMITS = sqlalchemy.text(
+    "SELECT set_config('lock_timeout', '60s', true),"
+    " set_config('idle_in_transaction_session_timeout', '45s', true)"
+)
+"""Of one transaction on PostgreSQL: a driver whose machine is gone holds the study's row for less
+than another waits for it."""
+
+MARK = "metasweep:written"
+"""The study's attribute that says which transaction was the last."""
+LOCK = sqlalchemy.text("SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE")
+"""Waits for a transaction that is still being committed, and for a trial that another adds."""
+
+
 class StudyDatabase:
     """One study in its database, written by this process alone.
 
@@ -57,13 +76,9 @@ class StudyDatabase:
                 study_name=name, storage=self._storage, direction=direction, load_if_exists=True
             )
             self._study = self._storage.get_study_id_from_name(name)
-            self.directions: list[StudyDirection] = self._storage.get_study_directions(self._study)
-            self.user_attrs: dict[str, Any] = self._storage.get_study_user_attrs(self._study)
-            self.system_attrs: dict[str, Any] = self._storage.get_study_system_attrs(self._study)
-            self.trials: list[FrozenTrial] = self._storage.get_all_trials(
-                self._study, deepcopy=False
-            )
-        except (SQLAlchemyError, OptunaError, ImportError, OSError) as error:
+            self._read()
+        except (SQLAlchemyError, OptunaError, ImportError, OSError, RuntimeError) as error:
+            # RuntimeError: another version of Optuna has made its tables.
             raise UserError(
                 f"study: cannot open the Optuna database: {reason_of(error)}"
             ) from error
@@ -74,9 +89,20 @@ class StudyDatabase:
                 "characters of a password as in %40 for @"
             ) from None
         self._ids = {trial.number: trial._trial_id for trial in self.trials}
-        self._writer = Writer(self.shown, patience)
+        self._writer = Writer(self.shown, _Transactions(self._storage, self._study), patience)
         # Instead of Optuna's own tries, which would create a trial again that was created.
-        sqlalchemy.event.listen(self._storage.engine, "handle_error", _tell_what_passes)
+        told = partial(_tell_what_passes, self.shown)
+        sqlalchemy.event.listen(self._storage.engine, "handle_error", told)
+
+    def _read(self) -> None:
+        """Read all there is, once what an earlier driver was still committing is there."""
+        with _Transactions(self._storage, self._study).transaction():
+            self.directions: list[StudyDirection] = self._storage.get_study_directions(self._study)
+            self.user_attrs: dict[str, Any] = self._storage.get_study_user_attrs(self._study)
+            self.system_attrs: dict[str, Any] = self._storage.get_study_system_attrs(self._study)
+            self.trials: list[FrozenTrial] = self._storage.get_all_trials(
+                self._study, deepcopy=False
+            )
 
     def written(self, seconds: float | None) -> bool:
         """Return whether all is in the database; see `search.study_writer.Writer.written`."""
@@ -88,57 +114,36 @@ class StudyDatabase:
         It fails where the database gives it another number than it has here.
         """
 
-        def written() -> int | None:
-            try:
-                found: int = self._storage.get_trial_id_from_study_id_trial_number(
-                    self._study, trial.number
-                )
-            except KeyError:
-                return None
-            return found
-
-        def known(created: int) -> None:
-            self._ids[trial.number] = created
-
-        def checked(found: int | None) -> None:
-            if found != self._ids[trial.number]:
+        def create() -> None:
+            created = int(self._storage.create_new_trial(self._study, template_trial=trial))
+            if self._storage.get_trial_number_from_id(created) != trial.number:
                 raise FailedError(
                     f"study: {self.shown}: another program has added a trial to this study while "
                     "the search ran; a search's study is its own"
                 )
+            self._ids[trial.number] = created
 
-        self._writer.add(
-            lambda: int(self._storage.create_new_trial(self._study, template_trial=trial)),
-            written,
-            known,
-        )
-        self._writer.add(written, then=checked)
+        self._writer.add(create, once=True)
 
     def set_state(self, trial: int, state: TrialState, values: Sequence[float] | None) -> None:
         """Change a trial's state."""
 
-        def changed() -> bool | None:
-            return True if self._storage.get_trial(self._ids[trial]).state == state else None
-
-        def checked(done: bool) -> None:
-            if not done:
+        def change() -> None:
+            if not self._storage.set_trial_state_values(self._ids[trial], state, values):
                 raise FailedError(
                     f"study: {self.shown}: another program has begun trial {trial} while the "
                     "search ran; a search's study is its own"
                 )
 
-        self._writer.add(
-            lambda: self._storage.set_trial_state_values(self._ids[trial], state, values),
-            changed,
-            checked,
-        )
+        self._writer.add(change, once=True)
 
     def set_param(
         self, trial: int, name: str, value: float, distribution: BaseDistribution
     ) -> None:
         """Note a parameter, as the number that stands for it."""
         self._writer.add(
-            lambda: self._storage.set_trial_param(self._ids[trial], name, value, distribution)
+            lambda: self._storage.set_trial_param(self._ids[trial], name, value, distribution),
+            once=True,
         )
 
     def set_intermediate_value(self, trial: int, step: int, value: float) -> None:
@@ -170,6 +175,42 @@ class StudyDatabase:
         self._storage.engine.dispose()
 
 
+class _Transactions:
+    """Optuna's storage, which commits after every call, as a writer needs it.
+
+    Used by one thread, the only one that uses the storage meanwhile.
+    """
+
+    def __init__(self, storage: RDBStorage, study: int):
+        self._storage = storage
+        self._study = study
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Let Optuna's sessions join one transaction, which their own commits leave open."""
+        alone = self._storage.scoped_session
+        with self._storage.engine.begin() as connection:
+            if self._storage.engine.name == "postgresql":
+                connection.execute(LIMITS)
+            if self._storage.engine.name != "sqlite":
+                connection.execute(LOCK, {"study": self._study})
+            joined = sessionmaker(connection, join_transaction_mode="rollback_only")
+            self._storage.scoped_session = scoped_session(joined)
+            try:
+                yield
+            finally:
+                self._storage.scoped_session = alone
+
+    def mark(self, word: str) -> None:
+        """Write a word to the study."""
+        self._storage.set_study_system_attr(self._study, MARK, word)
+
+    def marked(self) -> str | None:
+        """Return the word that was written last."""
+        found: str | None = self._storage.get_study_system_attrs(self._study).get(MARK)
+        return found
+
+
 def _engine_settings(url: str) -> dict[str, Any]:
     parsed = sqlalchemy.make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -183,13 +224,22 @@ def _engine_settings(url: str) -> dict[str, Any]:
     return settings
 
 
-def _tell_what_passes(context: ExceptionContext) -> None:
-    """Raise AwayError for what passes by itself; Optuna lets it through as it is."""
+def _tell_what_passes(shown: str, context: ExceptionContext) -> None:
+    """Raise AwayError for what passes by itself, FailedError for all else.
+
+    Optuna lets both through as they are. Others it tries again or swallows, in a transaction that
+    is over by then.
+    """
     if context.is_pre_ping:
         return  # SQLAlchemy connects anew.
     error = context.sqlalchemy_exception
     operational = isinstance(error, OperationalError | InterfaceError)
     text = str(context.original_exception)
     stays = any(wrong in text for wrong in STAYS_WRONG)
+    said = first_line(context.original_exception)
+    codes = (getattr(context.original_exception, name, None) for name in ("sqlstate", "pgcode"))
+    if READ_ONLY in codes:
+        context.is_disconnect = True  # So that the next try is at a connection of its own.
     if context.is_disconnect or (operational and not stays):
-        raise AwayError(first_line(context.original_exception))
+        raise AwayError(said)
+    raise FailedError(f"study: {shown}: {said}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from copy import deepcopy
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -113,7 +114,8 @@ class StudyStorage(InMemoryStorage):
     def _write(self) -> None:
         """Write the trial that is kept back, if any."""
         if self._kept_back is not None:
-            self._database.create_trial(self.get_trial(self._kept_back))
+            # A copy: until it is written, Optuna changes what is in memory under its hands.
+            self._database.create_trial(deepcopy(self.get_trial(self._kept_back)))
             self._kept_back = None
 
 

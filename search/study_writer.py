@@ -1,4 +1,7 @@
-"""Writes to a database in the order of the calls, in a thread that waits where it is away."""
+"""Writes to a database in the order of the calls, in a thread that waits where it is away.
+
+What has come together meanwhile is one transaction: it is commits that a slow disk takes time for.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
+from uuid import uuid4
 
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,11 +29,28 @@ SILENT_SECONDS = 30.0
 IDLE_SECONDS = 5.0
 """After which a thread without work ends."""
 
+TOGETHER = 64
+"""Calls in one transaction, at most: for so long others wait for the database."""
+
+REFUSALS = (SQLAlchemyError, optuna.exceptions.OptunaError, KeyError, ValueError, RuntimeError)
+"""What a database raises, and what Optuna does of a study that somebody else has changed."""
+
 log = logging.getLogger("metasweep")
 
 
 class AwayError(Exception):
     """The database does not answer, or cannot write now."""
+
+
+class _RefusedError(Exception):
+    """A call was refused, and its transaction undone.
+
+    error: with which it was. before: how many calls of the transaction came first.
+    """
+
+    def __init__(self, error: Exception, before: int):
+        super().__init__(error, before)
+        self.error, self.before = error, before
 
 
 @dataclass(frozen=True)
@@ -43,22 +67,40 @@ class Patience:
 PATIENT = Patience()
 
 
+class Transactions(Protocol):
+    """What a writer needs of a database."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit what is called within all together; raises AwayError where that passes.
+
+        It begins when all before it have ended, even one whose connection was lost.
+        """
+
+    def mark(self, word: str) -> None:
+        """Write a word, in place of the one before, within a transaction."""
+
+    def marked(self) -> str | None:
+        """Return the word that was written last."""
+
+
 class _Write(NamedTuple):
     call: Callable[[], Any]
-    done: Callable[[], Any] | None
-    then: Callable[[Any], None]
+    once: bool
 
 
 class Writer:
     """Writes one after another, each until the database takes it.
 
     Where the database went away in the middle, it is asked what it holds before anything is
-    repeated: a commit may have succeeded although its answer was lost.
+    repeated: a commit may have succeeded although its answer was lost. Each transaction with a call
+    that must not be repeated leaves a word of its own there for that. What came before a call that
+    the database refuses is written; nothing follows it.
     shown: the database's address, without a password.
     """
 
-    def __init__(self, shown: str, patience: Patience):
+    def __init__(self, shown: str, database: Transactions, patience: Patience):
         self._shown = shown
+        self._database = database
         self._patience = patience
         self._writes: deque[_Write] = deque()
         self._changed = threading.Condition()
@@ -68,25 +110,20 @@ class Writer:
         self._error: Exception | None = None
         self._closed = False
 
-    def add(
-        self,
-        call: Callable[[], Any],
-        done: Callable[[], Any] | None = None,
-        then: Callable[[Any], None] = lambda result: None,
-    ) -> None:
-        """Have `call` made after all calls before; return at once.
+    def add(self, call: Callable[[], Any], once: bool = False) -> None:
+        """Have `call` made after all calls before, in a thread; return at once.
 
-        done: what `call` would return if a try before has succeeded, None if none has; without it
-            a call may be repeated as it is.
-        then: is given what `call` returned, in the thread. Raises FailedError where that is wrong.
+        call: raises FailedError where the database does not hold what it should.
+        once: whether it must not be made again where it has succeeded.
         """
         with self._changed:
             if self._error is not None or self._closed:
                 return  # Nothing follows what was not written.
-            self._writes.append(_Write(call, done, then))
+            self._writes.append(_Write(call, once))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="study", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="study", daemon=True)
+                thread.start()
+                self._thread = thread
             self._changed.notify_all()
 
     def written(self, seconds: float | None = None) -> bool:
@@ -132,17 +169,18 @@ class Writer:
                     return
                 if self._closed or self._error is not None:
                     return
-                write = self._writes[0]
+                writes = list(islice(self._writes, TOGETHER))
             try:
-                write.then(self._patiently(write))
+                self._up_to_a_refusal(writes)
             except AwayError:
                 return  # Closed meanwhile.
             except Exception as error:
-                self._fail(error)
+                self._fail(self._told(error))
                 return
             with self._changed:
                 if self._writes:  # Not closed meanwhile.
-                    self._writes.popleft()
+                    for _ in writes:
+                        self._writes.popleft()
                 self._late = self._late and bool(self._writes)
                 self._changed.notify_all()
 
@@ -152,16 +190,23 @@ class Writer:
             self._writes.clear()
             self._changed.notify_all()
 
-    def _patiently(self, write: _Write) -> Any:
-        """Call until the database answers."""
+    def _up_to_a_refusal(self, writes: Sequence[_Write]) -> None:
+        """Write all, or what comes before a call that is refused, which is raised then."""
+        try:
+            self._patiently(writes)
+        except _RefusedError as refused:
+            if refused.before:
+                self._up_to_a_refusal(writes[: refused.before])
+            raise refused.error from None
+
+    def _patiently(self, writes: Sequence[_Write]) -> None:
+        """Write until the database answers."""
         began: float | None = None
         pause = self._patience.first
+        word = uuid4().hex if any(write.once for write in writes) else None
         while True:
             try:
-                again = write.done if began is not None else None
-                result = None if again is None else self._tried(again)
-                if result is None:
-                    result = self._tried(write.call)
+                self._tried(partial(self._together, writes, word, began is not None))
             except AwayError as error:
                 now = self._patience.clock()
                 if began is None:
@@ -171,16 +216,30 @@ class Writer:
                     raise self._failed(f"{error}, for {self._patience.most:g} s") from error
                 self._patience.sleep(pause)
                 pause = min(2 * pause, self._patience.longest)
-                if self._closed:
+                if self._closed or self._error is not None:
                     raise
-            except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-                raise self._failed(reason_of(error)) from error
             else:
                 if began is not None:
                     self._back(began)
-                return result
+                return
 
-    def _tried(self, call: Callable[[], Any]) -> Any:
+    def _together(self, writes: Sequence[_Write], word: str | None, again: bool) -> None:
+        """Write in one transaction, unless a try before has."""
+        with self._database.transaction():
+            if again and word is not None and self._database.marked() == word:
+                return
+            for before, write in enumerate(writes):
+                self._trying_since = self._patience.clock()  # It is each call that must answer.
+                try:
+                    write.call()
+                except AwayError:
+                    raise
+                except Exception as error:
+                    raise _RefusedError(error, before) from error
+            if word is not None:
+                self._database.mark(word)
+
+    def _tried(self, call: Callable[[], None]) -> None:
         """Call once, and say so if that takes long: a server that is stopped does not even fail."""
         text = "study: %s has not answered for %.0f s; it is waited for, and running trials go on"
         timer = threading.Timer(SILENT_SECONDS, log.warning, (text, self._shown, SILENT_SECONDS))
@@ -188,13 +247,12 @@ class Writer:
         timer.start()
         began = self._trying_since = self._patience.clock()
         try:
-            result = call()
+            call()
         finally:
             self._trying_since = None
             timer.cancel()
         if self._patience.clock() - began >= SILENT_SECONDS:
             self._back(began)
-        return result
 
     def _away(self, error: AwayError) -> None:
         log.warning(
@@ -211,6 +269,17 @@ class Writer:
     def _back(self, began: float) -> None:
         away = self._patience.clock() - began
         log.warning("study: %s is back after %.0f s", self._shown, away)
+
+    def _told(self, error: Exception) -> Exception:
+        """Return what a user is told of a refusal; a mistake of ours stays what it is."""
+        if isinstance(error, FailedError) or not isinstance(error, REFUSALS):
+            return error
+        if isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError):
+            told = self._failed(reason_of(error))
+        else:
+            told = self._failed(f"{type(error).__name__}: {first_line(error)}")
+        told.__cause__ = error
+        return told
 
     def _failed(self, reason: str) -> FailedError:
         return FailedError(f"study: {self._shown}: {reason}")

@@ -23,15 +23,15 @@ class Flaky:
 
     def __init__(self, study: SearchStudy, *, lost: bool, offset: int) -> None:
         self.failed = 0
-        self._commits = 0
+        self.commits = 0
         self._lost, self._offset = lost, offset
         dialect = study._storage._database._storage.engine.dialect
         self._commit: Callable[[Any], None] = dialect.do_commit
         dialect.do_commit = self._fail_at_times
 
     def _fail_at_times(self, connection: Any) -> None:
-        self._commits += 1
-        fails = self._commits % PERIOD == self._offset
+        self.commits += 1
+        fails = self.commits % PERIOD == self._offset
         if self._lost or not fails:
             self._commit(connection)
         if fails:

@@ -15,11 +15,12 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, create_trial
 
 from search import study as study_module
+from search import study_writer
 from search.errors import FailedError, UserError
 from search.study import CONFIG, REASON, Halving, SearchStudy
 from search.study_writer import Patience
 from tests.search.conducting import Clock
-from tests.search.flaky import PERIOD, Flaky
+from tests.search.flaky import PERIOD, Flaky, Outage
 
 RUNG = 10
 UNIFORM = optuna.distributions.FloatDistribution(0.0, 1.0)
@@ -132,20 +133,33 @@ def test_suggestions_rest_on_the_best_and_the_newest(
     assert len(study.trials()) == 9
 
 
-def script(study: SearchStudy) -> None:
-    """Do everything that a driver does to a study."""
+def script(study: SearchStudy, each: bool = False) -> None:
+    """Do everything that a driver does to a study; each: and wait until each is written."""
+
+    def done() -> None:
+        assert not each or study.written()
+
     study.enqueue({"x": 0.25, "kind": "b"})
     study.enqueue({"x": 0.75, "kind": "a"}, reference=False)
-    for round_ in range(6):
-        first, second, third = (begin(study) for _ in range(3))
+    for round_ in range(10):
+        trials = []
+        for _ in range(3):
+            trials.append(begin(study))
+            done()
+        first, second, third = trials
         study.report(first, RUNG, 0.5 - 0.01 * round_)
+        done()
         study.tell(first, "COMPLETE", 0.4 - 0.01 * round_, "")
+        done()
         assert study.report(second, RUNG, 0.9) or second == 1
         study.tell(second, "PRUNED", None, "pruned by successive halving")
+        done()
         study.tell(third, "FAIL", None, "KeyError")
+        done()
         study.note(f"confirmed/{first}/{round_}", "COMPLETE")
+        done()
     begin(study)
-    assert study.written()
+    done()
 
 
 def content(trial: FrozenTrial) -> dict[str, Any]:
@@ -158,6 +172,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str
     folder = tmp_path_factory.mktemp("undisturbed")
     study = opened(folder)
     script(study)
+    assert study.written()
     return [content(trial) for trial in in_database(folder)], opened(folder).notes()
 
 
@@ -169,8 +184,25 @@ def test_a_database_that_fails_again_and_again_changes_nothing(
     waiter = Waiter()
     study = opened(tmp_path, waiter.patience)
     flaky = Flaky(study, lost=lost, offset=offset)
-    script(study)
+    script(study, each=True)
     assert flaky.failed == len(waiter.naps) > 30
+    found = [content(trial) for trial in in_database(tmp_path)]
+    assert (found, opened(tmp_path).notes()) == undisturbed
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_has_come_together_is_one_transaction_and_made_once(
+    tmp_path: Path, undisturbed: tuple[Any, Any], lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_writer, "TOGETHER", 1000)
+    study = opened(tmp_path, Waiter().patience)
+    outage = Outage(study)
+    flaky = Flaky(study, lost=lost, offset=2)
+    with outage.hanging():
+        script(study)
+    assert study.written()
+    # What came first, all the others in vain, and a look at what is there, with what is not.
+    assert (flaky.failed, flaky.commits) == (1, 3)
     found = [content(trial) for trial in in_database(tmp_path)]
     assert (found, opened(tmp_path).notes()) == undisturbed
 

@@ -116,6 +116,27 @@ def test_a_job_is_handed_out_once_it_is_known_to_whoever_goes_on(search: Search)
     assert states(search) == ["COMPLETE"] * 2
 
 
+def test_a_search_is_over_once_its_last_words_are_written(search: Search) -> None:
+    """They are of a confirmation that no time is left for."""
+    search.conduct(trials=1, seconds=50.0, best=1, seeds=1, concurrency=1)
+    search.finish(search.job(), took=10.0)
+    begun = search.job()
+    Path(begun.folder).mkdir(parents=True)
+    conductor = search.conduct(trials=1, seconds=5.0, best=1, seeds=1, concurrency=1)
+    conductor.writing_seconds = 1.0
+    outage = Outage(search.study)
+    outage.away = True
+    for _ in range(2):
+        assert conductor.next_job() is Nothing.YET
+    assert begun.name not in search.recorder.finished
+    outage.end()
+    wait_until(lambda: conductor.next_job() is Nothing.MORE, 20, "the end")
+    assert search.recorder.finished[begun.name][0] == "PRUNED"
+    assert search.open().notes() == {f"confirmed/0/{begun.config.seed}": "PRUNED"} | {
+        f"confirmed_reason/0/{begun.config.seed}": "time limit reached before it was gone on with"
+    }
+
+
 def script(search: Search, before_it_is_told: Callable[[], None]) -> list[dict[str, Any]]:
     """Run a search, two trials at once; return what its database holds then."""
     for _ in range(6):
@@ -184,10 +205,14 @@ def test_patience_with_it_ends_where_the_search_can_be_gone_on_with(
         conductor.leave()
     assert search.recorder.finished == {}
     outage.end()
+    if hangs:  # What hung has got through after all.
+        wait_until(lambda: states(search)[0] == "COMPLETE", 20, "the end of the trial")
     again = Search(tmp_path)
     again.conduct(trials=3)
-    assert [again.job(), again.job()] == [ended, running]
-    again.finish(ended)
+    if not hangs:
+        assert again.job() == ended
+        again.finish(ended)
+    assert again.job() == running
     assert states(again) == ["COMPLETE", "RUNNING"]
 
 

@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
+import sqlalchemy
 
-from search import study_writer
+from search import study_database, study_writer
 from search.errors import UserError
 from search.study import CONFIG, Halving, SearchStudy
-from search.study_writer import Patience
+from search.study_writer import AwayError, Patience
 from tests.cli import wait_until
 from tests.servers import Postgres, postgres
 
@@ -132,6 +134,84 @@ def test_restarts_neither_lose_nor_double_a_trial(server: Postgres) -> None:
         assert trial.user_attrs[CONFIG] == {"number": trial.number}
     assert len({trial.params["x"] for trial in stored}) == count
     assert stored[0].params == {"x": 0.125}
+
+
+@contextmanager
+def connected(url: str) -> Iterator[psycopg.Connection]:
+    """A session of another program."""
+    with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
+        yield connection
+
+
+def test_a_study_is_read_once_what_was_being_committed_is_there(server: Postgres) -> None:
+    url = server.create_database("committing")
+    with opened(url) as study:
+        begin(study)
+        assert study.written()
+    with connected(url) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT study_id FROM studies FOR UPDATE")
+        other.execute("UPDATE trials SET state = 'FAIL'")
+        timer = threading.Timer(1.0, other.execute, ("COMMIT",))
+        timer.start()
+        with opened(url) as study:
+            assert [trial.state.name for trial in study.trials()] == ["FAIL"]
+        timer.join()
+
+
+def test_a_driver_that_is_gone_does_not_hold_a_study_for_long(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after its machine has lost its power in the middle of a transaction."""
+    short = str(study_database.LIMITS).replace("'45s'", "'1s'")
+    assert short != str(study_database.LIMITS)
+    monkeypatch.setattr(study_database, "LIMITS", sqlalchemy.text(short))
+    url = server.create_database("gone")
+    with opened(url) as study:
+        begin(study)
+        assert study.written()
+        gone = study._storage._database._writer._database.transaction()
+        gone.__enter__()
+        with opened(url) as later:
+            assert begin(later) == 1
+            assert later.written()
+        with pytest.raises(AwayError, match="idle-in-transaction"):  # It would be tried again.
+            study._storage._database._writer._database.marked()
+        gone.__exit__(None, None, None)
+
+
+def test_a_server_that_takes_no_writes_for_a_while_is_waited_for(
+    server: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that another takes over from, until connections lead there."""
+    name = "handed_over"
+    url = server.create_database(name)
+
+    def takes_writes(whether: str) -> None:
+        with connected(url) as other:
+            other.execute("SET default_transaction_read_only = off")
+            other.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {whether}")
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            other.execute(f"{query} WHERE datname = '{name}' AND pid != pg_backend_pid()")
+
+    naps = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            takes_writes("off")
+
+    with opened(url, Patience(sleep=sleep)) as study:
+        first = begin(study)
+        assert study.written()
+        takes_writes("on")
+        with caplog.at_level(logging.WARNING):
+            study.tell(first, "COMPLETE", 0.5, "")
+            assert study.written()
+    assert len(naps) >= 3
+    assert "read-only transaction" in caplog.text
+    with opened(url) as study:
+        assert [trial.state.name for trial in study.trials()] == ["COMPLETE"]
 
 
 def test_a_wrong_password_is_told_at_once(server: Postgres) -> None:
