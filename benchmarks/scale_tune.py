@@ -24,6 +24,7 @@ from search import ray_cluster
 from search.conductor import Conductor, Plan
 from search.driver import drive
 from search.node import Expected
+from search.ray_alone import few_processes
 from search.room import Resources
 from search.sampling import load_problem, sampler_of
 from search.study import REASON, SearchStudy
@@ -61,14 +62,15 @@ def processors(count: int) -> Iterator[None]:
     """Start Ray on this machine as if it had so many processors."""
     for name, value in ray_cluster.SETTINGS.items():
         os.environ.setdefault(name, value)
-    ray.init(
-        address="local",
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}},
-        num_cpus=count,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    with few_processes():
+        ray.init(
+            address="local",
+            runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}},
+            num_cpus=count,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
     try:
         yield
     finally:

@@ -34,7 +34,14 @@ from search.ray_cluster import (
     nodes_with,
     own_node,
 )
-from search.ray_repair import every_death_survived, not_started, processes_of, short_of_memory
+from search.ray_repair import (
+    every_death_survived,
+    has_room,
+    idle_processes,
+    not_started,
+    short_of_memory,
+    starting_processes_kept,
+)
 from search.room import Resources, Room
 from search.run_job import HUNG, NO_MEMORY
 from search.silence import NOTICE, Silence, Standstill
@@ -101,7 +108,7 @@ def drive(
                 verbose=0,
             ),
         )
-        with every_death_survived():
+        with every_death_survived(), starting_processes_kept():
             tuner.fit()
         conductor.leave()
 
@@ -194,7 +201,8 @@ class _Asking(_Stateless, Searcher):
                 return held
         free, nodes = (0, 0)
         if self._wanted:
-            free, nodes = self._nodes.room_for(self._wanted, without=self._unfit.ids)
+            taken = self._line.running
+            free, nodes = self._nodes.room_for(self._wanted, taken, without=self._unfit.ids)
         if not self._line.is_open(held=len(self._held), free=free, nodes=nodes):
             return Nothing.YET
         job = self._conductor.next_job()
@@ -255,10 +263,11 @@ class _Telling(_Stateless, FIFOScheduler):
         live = tune_controller.get_live_trials()
         running = {trial.trial_id: trial for trial in live if trial.status == Trial.RUNNING}
         waiting = [trial for trial in live if trial.status == Trial.PENDING]
-        # What was given the process of a trial that ended waits for no room.
-        roomless = [trial for trial in waiting if trial.temporary_state.ray_actor is None]
-        self._line.seen(waiting=len(roomless), running=len(running))
-        starts = bool(waiting) and processes_of(tune_controller) > 0
+        roomless = [trial for trial in waiting if not has_room(tune_controller, trial)]
+        # Some of them are given a process right now.
+        waits = max(0, len(roomless) - idle_processes(tune_controller))
+        self._line.seen(waiting=waits, running=len(live) - len(roomless))
+        starts = len(roomless) < len(waiting)
         if self._standstill.begins(waiting=bool(waiting) and not starts, running=bool(running)):
             self._conductor.listener.remarks(_why_nothing_runs(waiting[0], self._unfit.ids))
         if self._slow_start.begins(waiting=starts, running=bool(running)):

@@ -23,7 +23,7 @@ from search.errors import FailedError, UserError
 from search.fitting import check_fits
 from search.jobs import Job
 from search.masking import mask
-from search.node import Expected, file_stores
+from search.node import Expected, file_stores, loopback
 from search.progress import LiveDisplay
 from search.ray_cluster import (
     check_nodes,
@@ -126,15 +126,9 @@ def resume(
     """
     began = time.monotonic()
     folder = SearchFolder(storage, name)
-    if not folder.path.exists():
-        folder.read()  # Refuses an unknown name before the lock makes a folder of it.
+    folder.look()  # Refuses an unknown name before the lock makes a folder of it.
     with folder.locked():
-        record = folder.read()
-        if record.state == "COMPLETE":
-            raise UserError(
-                f"{name}: has ended; see it with: metasweep leaderboard {name}, "
-                "or start another with --name"
-            )
+        record = folder.unfinished()
         uri = store_of(record, tracking_uri)
         spec = parse_spec(record.spec)
         if time_limit is not None:
@@ -281,6 +275,7 @@ def _expected(
         data_digest=problem.data_digest,
         versions=versions_here(),
         file_stores=file_stores(tracking_uri, study_url),
+        loopback=loopback(tracking_uri),
     )
 
 
@@ -292,6 +287,18 @@ def _before(
     again: numbers of trials that will end once more.
     """
     ended = study.trials("COMPLETE", "PRUNED", "FAIL")
+    # One that was enqueued has a configuration from when it is handed out.
+    foreign = [
+        trial.number
+        for trial in (*ended, *study.trials("RUNNING"))
+        if CONFIG not in trial.user_attrs
+        and not (trial.state.name == "RUNNING" and "fixed_params" in trial.system_attrs)
+    ]
+    if foreign:
+        raise UserError(
+            f"study: another program has added trials that have no configuration: {foreign[:10]}; "
+            "a search's study is its own: begin another search, under another name"
+        )
     counts = Counter(trial.state.name for trial in ended if trial.number not in again)
     for trial in study.best(1):
         config = Config.from_dict(trial.user_attrs[CONFIG])

@@ -34,6 +34,7 @@ FAILED_SEEDS = (
     " † with some of its fresh seeds it failed, and these are in no mean (see why with --failed); "
     "where no * stands before it, with all that have ended, and the number is the trial's own."
 )
+NO_BETTER = " ‡ over its fresh seeds no better than {baseline}: it does not hold up."
 PUBLISHED = " ° an algorithm's published default, moved only as far as the search's space demands."
 SHOWN_PARAMETERS = ("inner_lr", "outer_lr")
 SPARED_IN_NARROW = ("outer_lr", "inner_lr", "ms/adapt", "MB", "episodes", "s/1000", "network")
@@ -70,7 +71,7 @@ def print_table(board: pd.DataFrame, console: Console, baselines: Sequence[Basel
             if part:
                 console.print(f" {rank:>4} {part}", highlight=False, markup=False, soft_wrap=True)
         console.print()
-    console.print(_footnote(board), style="dim", highlight=False)
+    console.print(_footnote(board, baselines), style="dim", highlight=False)
     if spared:
         left_out = f"Left out for want of width: {', '.join(spared)}; --format csv has them all."
         console.print(left_out, style="dim", highlight=False)
@@ -80,7 +81,7 @@ def _table(
     board: pd.DataFrame, console: Console, baselines: Sequence[Baseline]
 ) -> tuple[Table, Sequence[str]]:
     """Return a table for rich, and the columns that there is no room for."""
-    rows = _cells(board) + _baseline_cells(board, baselines)
+    rows = _cells(board, baselines) + _baseline_cells(board, baselines)
     columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     widths = {name: max(map(cell_len, (name, *cells))) for name, cells in columns.items()}
     spared = 0
@@ -136,7 +137,7 @@ def to_json(board: pd.DataFrame, failures: pd.DataFrame, baselines: Sequence[Bas
 
 def to_markdown(board: pd.DataFrame, baselines: Sequence[Baseline] = ()) -> str:
     """Return a Markdown table with the terminal's columns."""
-    rows = _cells(board) + _baseline_cells(board, baselines)
+    rows = _cells(board, baselines) + _baseline_cells(board, baselines)
     cells = [[row[0], *map(table_text.markdown, row[1:3]), *row[3:]] for row in rows]
     parts, headings = [table_text.markdown(part) for part in _parts(board)], list(HEADINGS)
     if any(parts):
@@ -145,12 +146,26 @@ def to_markdown(board: pd.DataFrame, baselines: Sequence[Baseline] = ()) -> str:
         cells = [[*row, part] for row, part in zip(cells, parts, strict=True)]
     lines = [headings, ["---"] * len(headings), *cells]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return f"{_title(board)}\n\n{table}\n\n{_footnote(board)}\n"
+    return f"{_title(board)}\n\n{table}\n\n{_footnote(board, baselines)}\n"
 
 
-def _footnote(board: pd.DataFrame) -> str:
-    told = ((FAILED_SEEDS, board["failed_seeds"]), (PUBLISHED, board["published"]))
-    return FOOTNOTE + "".join(text for text, marked in told if marked.any())
+def _footnote(board: pd.DataFrame, baselines: Sequence[Baseline]) -> str:
+    name = table_text.one_line(baselines[0].name) if baselines else ""
+    told = (
+        (FAILED_SEEDS, board["failed_seeds"].any()),
+        (NO_BETTER.format(baseline=name), any(_no_better(board, baselines))),
+        (PUBLISHED, board["published"].any()),
+    )
+    return FOOTNOTE + "".join(text for text, marked in told if marked)
+
+
+def _no_better(board: pd.DataFrame, baselines: Sequence[Baseline]) -> list[bool]:
+    """Return which trials were repeated with fresh seeds and are no better than no learning."""
+    if not baselines:
+        return [False] * len(board)
+    sign = 1.0 if _percent(board) else -1.0
+    gains = sign * (board["test_mean"] - baselines[0].test_mean)
+    return list(board["confirmed"].astype(bool) & ~(gains > 0))
 
 
 def _title(board: pd.DataFrame) -> str:
@@ -166,7 +181,7 @@ def _percent(board: pd.DataFrame) -> bool:
     return bool(board["metric"].iloc[0] != "query_loss")
 
 
-def _cells(board: pd.DataFrame) -> list[list[str]]:
+def _cells(board: pd.DataFrame, baselines: Sequence[Baseline]) -> list[list[str]]:
     scale = 100.0 if _percent(board) else 1.0
     return [
         [
@@ -182,7 +197,7 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
             f"{row['peak_memory_mb']:.0f}",
             _short(row["adaptation_ms"]),
         ]
-        for row, mark in zip(board.to_dict("records"), _marks(board), strict=True)
+        for row, mark in zip(board.to_dict("records"), _marks(board, baselines), strict=True)
     ]
 
 
@@ -193,7 +208,7 @@ def _baseline_cells(board: pd.DataFrame, baselines: Sequence[Baseline]) -> list[
         cells = dict.fromkeys(HEADINGS, "")
         cells |= {"rank": "-", "algorithm": baseline.name}
         cells["validation"] = f"{scale * baseline.validation_mean:.4g}"
-        blanks = " " * len(_marks(board)[0])
+        blanks = " " * len(_marks(board, baselines)[0])
         cells["test"] = f"{scale * baseline.test_mean:.4g}{blanks}"
         rows.append(list(cells.values()))
     return rows
@@ -223,11 +238,15 @@ def _with_half(row: Mapping[Any, Any], name: str, scale: float) -> str:
     return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
 
 
-def _marks(board: pd.DataFrame) -> list[str]:
+def _marks(board: pd.DataFrame, baselines: Sequence[Baseline]) -> list[str]:
     """Return what stands behind the meta-test of each row, all of one width."""
-    stars = ["*" if confirmed else "" for confirmed in board["confirmed"]]
-    daggers = ["†" if failed else "" for failed in board["failed_seeds"]]
-    marks = [star + dagger for star, dagger in zip(stars, daggers, strict=True)]
+    marked = (
+        ("*", board["confirmed"]),
+        ("†", board["failed_seeds"]),
+        ("‡", _no_better(board, baselines)),
+    )
+    columns = [[sign if is_so else "" for is_so in column] for sign, column in marked]
+    marks = ["".join(signs) for signs in zip(*columns, strict=True)]
     return [mark.ljust(max(map(len, ["*", *marks]))) for mark in marks]
 
 

@@ -40,12 +40,13 @@ class Line:
         self._elastic = elastic
         self._concurrency = concurrency or 0
         self._clock = clock
-        self._waiting = self._running = self._joined = self._most_nodes = 0
+        self._waiting = self._joined = self._most_nodes = 0
+        self.running = 0
         self._grew = clock()
 
     def seen(self, *, waiting: int, running: int) -> None:
-        """Take note of how many wait and run, those included that joined before."""
-        self._waiting, self._running, self._joined = waiting, running, 0
+        """Take note of how many wait for room and have it, those included that joined before."""
+        self._waiting, self.running, self._joined = waiting, running, 0
 
     def joins(self) -> None:
         """Take note that a trial waits from now on."""
@@ -69,4 +70,4 @@ class Line:
             # One still waits, so that a cluster which can grow after all does.
             return 1
         # As many again as run: a cluster of any size is reached in a few steps.
-        return min(MOST, max(FIRST, self._running, self._concurrency))
+        return min(MOST, max(FIRST, self.running, self._concurrency))

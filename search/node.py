@@ -5,6 +5,7 @@ Nodes come and go: a cluster that grows from nothing has none when a search begi
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import socket
@@ -19,7 +20,12 @@ from search.versions import differences, versions_here
 SEEN_SECONDS = 5.0
 """A network's file system may show a new file to other nodes only after some seconds."""
 
+ANSWER_SECONDS = 30.0
+"""A server that is started again, while a node is asked, does not make it unfit."""
+
 NODE_FILE = "search.json"
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""Where the servers of episode metrics listen unless their address says where."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Expected:
     folder: of the search, with its run id: what a node sees there must be this search.
     data_digest: of the data that the driver has loaded.
     file_stores: what lies in files on the driver's node, and what to use instead.
+    loopback: where episode metrics are sent, as HOST:PORT, if each node would take that for itself.
     """
 
     node: str
@@ -39,6 +46,7 @@ class Expected:
     data_digest: str
     versions: dict[str, str]
     file_stores: list[str]
+    loopback: str = ""
 
     def to_json(self) -> str:
         """Return the values as one string."""
@@ -68,6 +76,22 @@ def file_stores(tracking_uri: str, study_url: str) -> list[str]:
     return lines
 
 
+def loopback(tracking_uri: str) -> str:
+    """Return the HOST:PORT of a server if that means the machine which asks, "" for any other."""
+    parts = urlsplit(tracking_uri)
+    host = parts.hostname or ""
+    try:
+        port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
+        is_own = host.rpartition(".")[2] == "localhost" or _is_own(ipaddress.ip_address(host))
+    except ValueError:
+        return ""
+    return f"{host}:{port}" if is_own and port else ""
+
+
+def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_loopback or address.is_unspecified
+
+
 def unfit(expected: Expected, node: str, sleep: Callable[[float], None] = time.sleep) -> str:
     """Return why this node, of that id, cannot run the trials; an empty text where it can."""
     lines = []
@@ -81,6 +105,11 @@ def unfit(expected: Expected, node: str, sleep: Callable[[float], None] = time.s
                 f"--storage: {expected.folder}: not to be seen there; give a folder that all "
                 "nodes share, at the same path"
             )
+        if expected.loopback and not _answers(expected.loopback, sleep):
+            lines.append(
+                f"--tracking-uri: {expected.loopback}: nobody answers there, since that is each "
+                "node itself; give the address at which all nodes reach the server"
+            )
         if expected.data is not None and not Path(expected.data).is_dir():
             lines.append(f"--data: {expected.data}: no such folder there")
     return placed(lines)
@@ -92,16 +121,36 @@ def placed(lines: Iterable[str]) -> str:
     return "\n".join(f"{place}: {line}" for line in lines)
 
 
+def _answers(address: str, sleep: Callable[[float], None]) -> bool:
+    host, _, port = address.rpartition(":")
+
+    def answers() -> bool:
+        try:
+            socket.create_connection((host, int(port)), 1.0).close()
+        except OSError:
+            return False
+        return True
+
+    return _within(ANSWER_SECONDS, answers, sleep)
+
+
 def _sees(expected: Expected, sleep: Callable[[float], None]) -> bool:
-    waited = 0.0
-    while True:
+    def sees() -> bool:
         try:
             found = json.loads((Path(expected.folder) / NODE_FILE).read_text())
-            if found.get("run_id") == expected.run_id:
-                return True
         except (OSError, ValueError):
-            pass  # Not there, or not to be read, yet.
-        if waited >= SEEN_SECONDS:
+            return False  # Not there, or not to be read, yet.
+        return bool(found.get("run_id") == expected.run_id)
+
+    return _within(SEEN_SECONDS, sees, sleep)
+
+
+def _within(seconds: float, is_so: Callable[[], bool], sleep: Callable[[float], None]) -> bool:
+    """Look once a second, for so many seconds, whether something is so."""
+    waited = 0.0
+    while not is_so():
+        if waited >= seconds:
             return False
         sleep(1.0)
         waited += 1.0
+    return True

@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from search.errors import FailedError, UserError
 from search.node import Expected, unfit
 from search.plain_text import first_line
+from search.ray_alone import few_processes
 from search.room import Resources, check, how_many, trials_that_fit
 from search.user_code import extend_path, own_path
 
@@ -51,7 +52,8 @@ def start_ray() -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        ray.init(address="local", include_dashboard=False, num_cpus=os.cpu_count(), **quiet)
+        with few_processes():
+            ray.init(address="local", include_dashboard=False, num_cpus=os.cpu_count(), **quiet)
         _end_on_sigterm()
         return
     try:
@@ -179,21 +181,23 @@ def _nodes(without: Collection[str] = ()) -> dict[str, Mapping[str, float]]:
 
 
 class Nodes:
-    """What the nodes of the cluster have free, looked up once a second."""
+    """What the nodes of the cluster have free, looked up once a second, and when that changes."""
 
     def __init__(self) -> None:
+        self._taken = 0
         self._free: Mapping[str, Mapping[str, float]] = {}
         self._looked = float("-inf")
 
     def room_for(
-        self, wanted: Mapping[str, float], without: Collection[str] = ()
+        self, wanted: Mapping[str, float], taken: int, without: Collection[str] = ()
     ) -> tuple[int, int]:
         """Return how many trials that ask for `wanted` fit now, and how many nodes there are.
 
-        without: ids of nodes that do not count.
+        taken: by how many trials there is room taken. without: ids of nodes that do not count.
         """
         now = time.monotonic()
-        if now - self._looked >= LOOK_SECONDS:
+        if now - self._looked >= LOOK_SECONDS or taken != self._taken:
             self._free, self._looked = available_resources_per_node(), now
+            self._taken = taken
         free = [has for node, has in self._free.items() if node not in without]
         return sum(how_many(wanted, has) for has in free), len(free)

@@ -114,6 +114,21 @@ class TestFormats:
         assert "1.00 ± 0.20*†" in texts[1]
         assert "† with some of its fresh seeds it failed" in texts[1]
 
+    @pytest.mark.parametrize(("test_mean", "holds_up"), [(0.4, True), (4.5, False), (2e11, False)])
+    def test_what_is_no_better_than_the_baseline_over_fresh_seeds_is_marked(
+        self, row: MakeRow, config: Config, test_mean: float, holds_up: bool
+    ) -> None:
+        numbers = {"validation_baseline": 4.6, "test_baseline": 4.5}
+        rows = [row("a", 0.3, **numbers), row("b", 0.4, 9.0, **numbers)]
+        rows.append(row("a1", 0.3, test_mean, kind="confirmation", of_run="a"))
+        found = standing(pd.DataFrame(rows), "first")
+        text = leaderboard_format.to_markdown(found.ranked, found.baselines)
+        first, second = text.splitlines()[4:6]
+        assert ("*‡ |" in first) is not holds_up
+        assert "‡" not in second  # With one seed alone, nobody knows.
+        told = "‡ over its fresh seeds no better than support mean: it does not hold up."
+        assert (told in text) is not holds_up
+
     def test_where_all_seeds_failed_there_is_no_star(self, row: MakeRow, config: Config) -> None:
         again = {"kind": "confirmation", "of_run": "a", "state": "FAIL"}
         rows = [row("a", 0.3), row("b", 0.4), row("a1", 0.5, math.nan, **again)]

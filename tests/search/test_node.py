@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from search.node import NODE_FILE, Expected, file_stores, unfit
+from search import launch
+from search.node import NODE_FILE, Expected, file_stores, loopback, unfit
 from search.versions import versions_here
+from tests.cli import free_port
 
 HERE, ELSEWHERE = "a" * 8, "b" * 8
 
@@ -94,3 +99,47 @@ def test_files_cannot_be_stores_of_several_nodes(expected: Expected, uri: str, w
 def test_servers_can_be_stores_of_several_nodes() -> None:
     for uri in ("http://host:5000", "https://host", "postgresql+psycopg://host/mlflow"):
         assert file_stores(uri, "postgresql+psycopg://host/optuna") == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "address"),
+    [
+        ("http://127.0.0.1:5000", "127.0.0.1:5000"),
+        ("http://user:password@localhost:5000/mlflow", "localhost:5000"),
+        ("https://[::1]", "::1:443"),
+        ("postgresql+psycopg://127.0.0.2/mlflow", "127.0.0.2:5432"),
+        ("http://0.0.0.0:5000", "0.0.0.0:5000"),
+        ("http://mlflow.localhost", "mlflow.localhost:80"),
+        ("http://localhost:port", ""),  # The store itself refuses it.
+        ("http://10.0.0.1:5000", ""),
+        ("https://mlflow.example.org", ""),
+        ("sqlite:////here/mlflow.db", ""),
+        ("file:///here/mlruns", ""),
+    ],
+)
+def test_an_address_that_each_machine_takes_for_its_own_is_known(uri: str, address: str) -> None:
+    assert loopback(uri) == address
+
+
+def test_such_an_address_must_answer_on_other_nodes(expected: Expected) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    own, sleeps = replace(expected, loopback=address), Sleeps()
+    assert unfit(own, HERE, sleeps) == ""
+    message = unfit(own, ELSEWHERE, sleeps)
+    assert f"--tracking-uri: {address}: nobody answers there, since" in message
+    assert sleeps.seconds == 30.0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        # As on nodes that stand before the same server, each with a way to it of its own.
+        there = replace(expected, loopback=f"127.0.0.1:{server.getsockname()[1]}")
+        assert unfit(there, ELSEWHERE) == ""
+
+
+def test_each_node_is_asked_about_the_address_that_the_search_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "own_node", lambda: HERE)
+    folder, problem = SimpleNamespace(path=tmp_path), SimpleNamespace(data_digest="")
+    record = SimpleNamespace(run_id="mine", data=None)
+    given: Any = (folder, record, problem)
+    asked = launch._expected(*given, "http://localhost:5000", "postgresql://host/optuna")
+    assert (asked.loopback, asked.file_stores) == ("localhost:5000", [])

@@ -65,8 +65,8 @@ def test_unfit_nodes_have_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = {"NodeID": "gone", "Alive": False, "Resources": {"CPU": 64.0, "memory": 99e9}}
     monkeypatch.setattr(ray_cluster.ray, "nodes", lambda: [*nodes, gone])
     monkeypatch.setattr(ray_cluster, "available_resources_per_node", lambda: has)
-    assert ray_cluster.Nodes().room_for({"CPU": 1.0}) == (10, 3)
-    assert ray_cluster.Nodes().room_for({"CPU": 1.0}, without=["large"]) == (2, 2)
+    assert ray_cluster.Nodes().room_for({"CPU": 1.0}, 0) == (10, 3)
+    assert ray_cluster.Nodes().room_for({"CPU": 1.0}, 0, without=["large"]) == (2, 2)
     assert ray_cluster.nodes_with({"CPU": 1.0}) == {"small", "large"}
     assert ray_cluster.nodes_with({"CPU": 1.0, "memory": 8e9}) == {"large"}
     assert ray_cluster.largest_memory_gb() == 16.0

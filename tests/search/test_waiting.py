@@ -19,6 +19,7 @@ from search import driver, ray_cluster, silence
 from search.driver import drive
 from search.line import FIRST
 from search.node import Expected
+from search.ray_alone import few_processes
 from search.room import Resources
 from tests.search.conducting import Search
 from tests.search.waiting_actor import PATIENCE, WaitingActor
@@ -30,14 +31,15 @@ MANY = 8
 @contextmanager
 def made_up(**resources: int) -> Iterator[None]:
     """Start Ray with processors and GPUs that this machine lacks."""
-    ray.init(
-        address="local",
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        **resources,  # type: ignore[arg-type]
-    )
+    with few_processes():
+        ray.init(
+            address="local",
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            **resources,  # type: ignore[arg-type]
+        )
     try:
         yield
     finally:
@@ -53,7 +55,8 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(search: Search, resources: Resources, folder: Path, **told: Any) -> None:
     folder.mkdir()
-    plan = json.dumps({"folder": str(folder), "others": 1, "reports": 1, **told})
+    usual = {"others": 1, "reports": 1, "started": 0, "pause": 0.05, "dies": "", "raises": ""}
+    plan = json.dumps({"folder": str(folder), **usual, **told})
     expected = Expected(ray_cluster.own_node(), str(folder), "", None, "", {}, [])
     drive(search.conductor, resources, plan, expected, None, trainable=WaitingActor)
 
@@ -74,6 +77,41 @@ def test_a_cluster_is_filled_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("elastic", "concurrency"),
+    [pytest.param(True, None, id="cluster"), pytest.param(False, 3, id="one machine")],
+)
+def test_a_process_that_starts_is_not_given_up_for_one_that_is_free(
+    elastic: bool, concurrency: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first runs one trial after the other while the others are still starting.
+
+    It does so slowly enough that there is always one that waits for room.
+    """
+    monkeypatch.setattr(driver, "is_elastic", lambda: elastic)
+    search = Search(tmp_path)
+    search.conduct(trials=24, concurrency=concurrency)
+    folder = tmp_path / "told"
+    with made_up(num_cpus=3):
+        run(search, Resources(1, 0), folder, others=3, started=9, pause=0.6)
+    assert not (folder / "given-up").exists()
+    assert len(list((folder / "begun").iterdir())) == 3
+    assert len({file.read_text() for file in folder.glob("*.ran")}) == 3
+    assert search.states() == ["COMPLETE"] * 24
+
+
+@pytest.mark.parametrize("how", ["dies", "raises"])
+def test_a_process_that_dies_of_its_next_trial_dies_once(how: str, tmp_path: Path) -> None:
+    search = Search(tmp_path)
+    search.conduct(trials=3)
+    folder = tmp_path / "told"
+    with made_up(num_cpus=1):
+        run(search, Resources(1, 0), folder, **{how: "trial-1"})
+    assert (folder / "died").exists()
+    assert len(list((folder / "begun").iterdir())) == 2
+    assert search.states() == ["COMPLETE"] * 3
+
+
+@pytest.mark.parametrize(
     ("processors", "said"),
     [pytest.param(1, "is starting", id="slow start"), pytest.param(0, "no node", id="no room")],
 )
@@ -81,7 +119,7 @@ def test_why_nothing_runs_is_told_once(
     processors: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process of the one trial waits for another, which never comes, before it is ready."""
-    monkeypatch.setattr(silence, "NOTICE", 1.0)
+    monkeypatch.setattr(silence, "NOTICE", 3.0)
     search = Search(tmp_path)
     search.conduct(trials=1)
     folder = tmp_path / "told"
@@ -90,7 +128,7 @@ def test_why_nothing_runs_is_told_once(
         until = time.monotonic() + PATIENCE
         while not remarks(search) and time.monotonic() < until:
             time.sleep(0.1)
-        time.sleep(3.0)
+        time.sleep(4.0)
         (folder / "given-up").touch()
         search.conductor.interrupted = processors == 0
 
