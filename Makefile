@@ -31,9 +31,11 @@ test-exhaustive: $(INSTALLED)
 test-faults: $(INSTALLED)
 	$(BIN)/python -m pytest $(SEVERAL) -m faults
 
-# Both in one go, since the one computes while the other waits; without what `make test` runs.
+# Both in one go, since the one computes while the other waits; without what `make test` runs. Each
+# has a core: some drive a thousand trials and more, or measure.
 test-long: $(INSTALLED)
-	$(BIN)/python -m pytest $(SEVERAL) -m '(exhaustive or faults) and not again' --timeout 900
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder \
+		-m '(exhaustive or faults) and not again' --timeout 900
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -50,7 +50,7 @@ def main() -> None:
     """Run the table; exit with 1 where something was not as it should be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", type=int, default=1, help="tries of each row, at other moments")
-    parser.add_argument("--short", action="store_true", help="as `make test` runs it")
+    parser.add_argument("--short", action="store_true", help="fewer times and for less long")
     parser.add_argument("--only", nargs="*", choices=sorted(FAULTS), help="these rows alone")
     asked = parser.parse_args()
     rows = []

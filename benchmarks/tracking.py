@@ -158,13 +158,13 @@ def main() -> None:
     parser.add_argument(
         "--episodes",
         type=int,
-        help="of a trial's training; default: 8000, with --share 960, with --away 80000",
+        help="of a trial's training; default: 8000, with --share 960, with --away 20000",
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="for each of the slow ways")
     parser.add_argument("--share", action="store_true", help="of a trial's time, instead")
     parser.add_argument("--leaderboard", action="store_true", help="of 1,000 trials, instead")
     parser.add_argument("--away", action="store_true", help="a store that is away, instead")
-    parser.add_argument("--rounds", type=int, default=5, help="of --away")
+    parser.add_argument("--rounds", type=int, default=40, help="of --away, at most")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     # Otherwise the servers would outlive this process when it is told to end.
@@ -179,7 +179,7 @@ def main() -> None:
             lines = tracking_leaderboard.measure(places)
         elif arguments.away:
             header = tracking_away.HEADER
-            counts = arguments.episodes or 80_000, arguments.rounds
+            counts = arguments.episodes or 20_000, arguments.rounds
             taken = tracking_away.measure(Path(folder), *counts)
             lines, wrong = tracking_away.rows(taken), tracking_away.too_slow(taken)
         elif arguments.share:

@@ -1,9 +1,11 @@
 """What a store that is slow or away costs a trial: `python -m benchmarks.tracking --away`.
 
-The same trial (MAML on sinusoids, uncompiled) is run in a process of its own, as Ray's are, and
-sends to an MLflow server on SQLite through a proxy that passes on, answers after 2 s, answers 500,
-or refuses connections. Rounds are interleaved; each time is compared with the one of the same round
-in which the store answers. The goal is at most 5 % more, by the median of the rounds.
+The same trial (MAML on sinusoids, uncompiled) runs twice at once, in processes of their own, as
+Ray's are: one sends to an MLflow server on SQLite through a proxy that passes on, the other through
+one that answers after 2 s, answers 500, or refuses connections. What else goes on on the machine
+falls on both. The goal is at most 5 % more for the other, by the median of the rounds. There are as
+many rounds as it takes to know on which side of that the median is, by a sign test, but for noise
+that never ends; pairs of which both are answered show how much of it all is chance.
 
 What counts is the time that training has, or that it waits for anything but a processor: others on
 the same machine take processors away for as long as they like, and say nothing of the store.
@@ -12,13 +14,17 @@ the same machine take processors away for as long as they like, and say nothing 
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import torch
@@ -39,57 +45,101 @@ from tests.http_proxy import Proxy, proxy
 
 BOUND = 1.05
 """How many times as long a trial may take as while the store answers, by the median."""
-HEADER = ("the store", "trial, s (median)", "ratio (median)", "ratio, least to most")
+CHANCE = 0.005
+"""So seldom, at most, does one look at the pairs mistake the side of the bound that their median is
+on. There is a look after each round; of a state that stays undecided, its median decides."""
+MOST_SECONDS = 1200.0
+"""After which no round begins."""
+HEADER = ("the store", "rounds", "trial, s", "beside it, s", "ratio", "ratio, least to most")
 SLOW_SECONDS = 2.0
+CONTROL = "answers"
 STATES: dict[str, Callable[[Proxy], None]] = {
-    "answers": Proxy.pass_on,
+    CONTROL: Proxy.pass_on,
     "takes 2 s a call": lambda running: running.slow(SLOW_SECONDS),
     "answers 500": Proxy.error,
     "is away": Proxy.down,
 }
 
 
-def measure(folder: Path, training_episodes: int, rounds: int) -> dict[str, list[float]]:
-    """Run the trial in every state, in turns; returns its seconds, round by round."""
-    seconds: dict[str, list[float]] = {state: [] for state in STATES}
-    with store(SERVER_SQLITE, folder / "store") as uri, proxy(uri) as running:
-        for number in range(rounds):
-            for state, enter in STATES.items():
-                running.pass_on()
+@dataclass(frozen=True)
+class Pair:
+    """Seconds of two trials that ran at once: beside a store that answers, and that does not."""
+
+    usual: float
+    taken: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long the one took."""
+        return self.taken / self.usual
+
+
+def measure(folder: Path, training_episodes: int, most_rounds: int) -> dict[str, list[Pair]]:
+    """Run the trials in every state, in turns; returns what they took, round by round.
+
+    A state that is known to be slow, or not to be, has no more rounds.
+    """
+    pairs: dict[str, list[Pair]] = {state: [] for state in STATES}
+    context, began = _forking(), time.monotonic()
+    with (
+        store(SERVER_SQLITE, folder / "store") as uri,
+        proxy(uri) as answering,
+        proxy(uri) as troubled,
+    ):
+        for number in range(most_rounds):
+            open_still = [state for state, each in pairs.items() if not is_decided(each)]
+            if open_still in ([], [CONTROL]) or time.monotonic() - began > MOST_SECONDS:
+                break
+            for state in dict.fromkeys([CONTROL, *open_still]):
+                troubled.pass_on()
                 config = _config(number, training_episodes)
-                trial = folder / f"{number}-{state.replace(' ', '-')}"
-                run_id = Tracker(running.url, None).start_trial(config, "train", number)
-                RunFile(trial, running.url).write(Run(run_id))
-                enter(running)
-                seconds[state].append(_in_a_process(config, trial, running.url))
-                print(f"{number}: {state}: {seconds[state][-1]:.1f} s", file=sys.stderr)
-        running.pass_on()
-    return seconds
+                trials = {
+                    folder / f"{number}-{state.replace(' ', '-')}-{name}": each.url
+                    for name, each in (("usual", answering), ("taken", troubled))
+                }
+                for trial, url in trials.items():
+                    run_id = Tracker(url, None).start_trial(config, "train", number)
+                    RunFile(trial, url).write(Run(run_id))
+                STATES[state](troubled)
+                pair = Pair(*_at_once(context, config, trials, last_first=number % 2 == 1))
+                pairs[state].append(pair)
+                told = f"{pair.taken:.1f} s, {pair.ratio:.3f} times as long as beside it"
+                print(f"{number}: {state}: {told}", file=sys.stderr)
+        troubled.pass_on()
+    return pairs
 
 
-def rows(seconds: Mapping[str, Sequence[float]]) -> list[list[str]]:
-    """Return what was measured as the rows of a table, in the order of HEADER."""
+def is_decided(pairs: Sequence[Pair]) -> bool:
+    """Return whether chance alone would hardly bring so many pairs to one side of the bound."""
+    above = sum(pair.ratio > BOUND for pair in pairs)
+    fewer = min(above, len(pairs) - above)
+    ways = sum(math.comb(len(pairs), number) for number in range(fewer + 1))
+    return ways / 2 ** len(pairs) <= CHANCE
+
+
+def rows(pairs: Mapping[str, Sequence[Pair]]) -> list[list[str]]:
+    """Return what was measured as the rows of a table, in the order of HEADER; medians."""
     lines = []
-    for state, taken in seconds.items():
-        ratios = _ratios(seconds, state)
-        middle = [report.significant(statistics.median(values)) for values in (taken, ratios)]
-        lines.append([state, *middle, f"{min(ratios):.3f} to {max(ratios):.3f}"])
+    for state, each in pairs.items():
+        ratios = [pair.ratio for pair in each]
+        columns = [pair.taken for pair in each], [pair.usual for pair in each], ratios
+        middle = [report.significant(statistics.median(column)) for column in columns]
+        lines.append([state, str(len(each)), *middle, f"{min(ratios):.3f} to {max(ratios):.3f}"])
     return lines
 
 
-def too_slow(seconds: Mapping[str, Sequence[float]]) -> list[str]:
+def too_slow(pairs: Mapping[str, Sequence[Pair]]) -> list[str]:
     """Return the states in which a trial takes longer than it may, a line each."""
-    medians = {state: statistics.median(_ratios(seconds, state)) for state in seconds}
+    medians = {
+        state: statistics.median(pair.ratio for pair in each)
+        for state, each in pairs.items()
+        if state != CONTROL
+    }
     return [
         f"a trial takes {ratio:.3f} times as long while the store {state}; at most {BOUND} is right"
         for state, ratio in medians.items()
         if ratio > BOUND
     ]
-
-
-def _ratios(seconds: Mapping[str, Sequence[float]], state: str) -> list[float]:
-    pairs = zip(seconds[state], seconds["answers"], strict=True)
-    return [one / usual for one, usual in pairs]
 
 
 def _config(seed: int, training_episodes: int) -> Config:
@@ -108,16 +158,43 @@ def _config(seed: int, training_episodes: int) -> Config:
     )
 
 
-def _in_a_process(config: Config, trial: Path, uri: str) -> float:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_tell, args=(there, config, trial, uri))
+def _forking() -> ForkServerContext:
+    """Return what starts processes that have imported everything already, and began no thread."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _at_once(
+    context: ForkServerContext, config: Config, trials: Mapping[Path, str], *, last_first: bool
+) -> list[float]:
+    """Run a trial in each folder, recorded at its address, all from one moment on."""
+    order = list(trials.items())[:: -1 if last_first else 1]
+    with ExitStack() as ended:
+        running = [
+            ended.enter_context(_process(context, config, trial, url)) for trial, url in order
+        ]
+        try:
+            for pipe in running:
+                pipe.recv()
+            for pipe in running:
+                pipe.send(None)
+            seconds = [float(pipe.recv()) for pipe in running]
+            return seconds[::-1] if last_first else seconds
+        except EOFError:
+            raise RuntimeError("a trial's process ended before the trial did") from None
+
+
+@contextmanager
+def _process(
+    context: ForkServerContext, config: Config, trial: Path, url: str
+) -> Iterator[Connection]:
+    here, there = context.Pipe()
+    process = context.Process(target=_tell, args=(there, config, trial, url))
     process.start()
     there.close()
     try:
-        return float(here.recv())
-    except EOFError:
-        raise RuntimeError("the trial's process ended before the trial did") from None
+        yield here
     finally:
         # As Ray ends its processes. One that ends by itself, with a thread that still sends, may
         # wait for that thread for ever.
@@ -126,23 +203,25 @@ def _in_a_process(config: Config, trial: Path, uri: str) -> float:
         here.close()
 
 
-def _tell(there: Connection, config: Config, trial: Path, uri: str) -> None:
-    there.send(_run(config, trial, uri))
-    threading.Event().wait()  # To be killed.
+def _tell(pipe: Connection, config: Config, trial: Path, uri: str) -> None:
+    with pipe:  # Which tells of an error, whatever threads are left.
+        _run(pipe, config, trial, uri)
+        threading.Event().wait()  # To be killed.
 
 
-def _run(config: Config, trial: Path, uri: str) -> float:
-    """Run a trial as Ray's processes do; returns its seconds, without what is sent after it."""
+def _run(pipe: Connection, config: Config, trial: Path, uri: str) -> None:
     distribution = episodes.load("sinusoid", shots=10, query_shots=10)
     publisher = Publisher(Tracker(uri, None))
     publish = functools.partial(publisher.publish, config=config)
     torch.set_num_threads(1)  # As Ray gives a trial: what another thread does, nobody could time.
+    pipe.send(None)
+    pipe.recv()
     began = clock()
     *_, last = run_job(config, distribution, TrialFolder(trial), publish, by="benchmark")
-    seconds = clock() - began
+    seconds = clock() - began  # Without what is sent after it.
     if last.phase != "final":
         raise RuntimeError(f"the trial ended as {last.phase}: {last.reason}")
-    return seconds
+    pipe.send(seconds)
 
 
 def clock() -> float:

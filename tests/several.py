@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 FAULTS = "tests/faults/test_faults.py"
 CLUSTERS = re.compile(
-    r"tests/(test_(submit|cluster_run)|search/test_late_nodes)\.py|.*\[(worker-killed|head-gone)"
+    r"tests/(test_(submit|cluster_run)|search/test_late_nodes)\.py|.*\[(worker-killed|head-gone|cluster)"
 )
 
 LONG = (

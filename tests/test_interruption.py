@@ -126,12 +126,12 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
         holder = folder / "metasweep-store" / "slow" / "driver.json"
         wait_until(holder.exists, 60, "a driver that holds the search")
         second = run("resume", "slow", folder=folder)
-        wait_until(slow_trial_sealed(folder, 1), 100, "the first rung of the slow trial")
+        wait_until(slow_trial_sealed(folder, 1), 300, "the first rung of the slow trial")
         at_work = set(session_members(driver).values())
         interruptions["ctrl_c"] = interrupted(ctrl_c, driver, folder)
     for shards, interrupt in ((2, terminate), (3, kill)):
         with started("resume", "slow", folder=folder) as later:
-            wait_until(slow_trial_sealed(folder, shards), 100, "the next rung of the slow trial")
+            wait_until(slow_trial_sealed(folder, shards), 300, "the next rung of the slow trial")
             interruptions[interrupt.__name__] = interrupted(interrupt, later, folder)
     last = run("resume", "slow", folder=folder)
     return History(folder, at_work, second, driver.pid, interruptions, last)

@@ -45,6 +45,14 @@ class Clock:
         with self._offset.open("r+b", buffering=0) as file:
             file.write(struct.pack("q", seconds))
 
+    def set_back_for_a_moment(self, found: Audit) -> None:
+        """Set it back by a day, and then to the right time again."""
+        self.set(-DAY)
+        found.expect(abs(time.time() - DAY - self.now()) < 60, "the clock did not move")
+        # Not for long: what waits for a moment of the real clock is woken at once meanwhile.
+        time.sleep(5.0)
+        self.set(0)
+
 
 def clock_set_back(setting: Setting) -> Audit:
     """Set the clock back by a day, and some seconds later to the right time again."""
@@ -56,11 +64,7 @@ def clock_set_back(setting: Setting) -> Audit:
     with setting.started(*setting.search()) as driver:
         for number in range(times):
             setting.wait_sealed(number, 1)
-            clock.set(-DAY)
-            found.expect(abs(time.time() - DAY - clock.now()) < 60, "the clock did not move")
-            # Not for long: what waits for a moment of the real clock is woken at once meanwhile.
-            time.sleep(5.0)
-            clock.set(0)
+            clock.set_back_for_a_moment(found)
         output, _ = driver.communicate(timeout=240)
     after = audit(setting.left, 4, repeat=(0, 1))
     after.wrong += found.wrong

@@ -16,6 +16,7 @@ from tests.faults.machine import allowed
 from tests.faults.setting import EPISODES, NAME, Setting, spec
 
 DISK_MB = 48
+DAMAGES = ("checkpoint.json", "*.safetensors", "*.parquet")
 
 
 @contextmanager
@@ -35,14 +36,10 @@ def disk_full(setting: Setting) -> Audit:
     unreadable: list[str] = []
     with small_disk(setting.folder / "metasweep-store") as disk:
         setting.write(spec(4, 2))
-        filler = disk / "filler"
         with setting.started(*setting.search()) as driver:
             for number in range(times):
                 setting.wait_sealed(number, 1)
-                _fill(filler)
-                time.sleep(8.0)
-                unreadable += _unreadable(setting, number)
-                filler.unlink()
+                unreadable += fill_for_a_while(setting, disk, number)
             output, _ = driver.communicate(timeout=240)
         found = audit(setting.left, 4, repeat=(0,))
         found.expect(driver.returncode == 0, output[-3000:])
@@ -50,6 +47,16 @@ def disk_full(setting: Setting) -> Audit:
         found.expect("no space left there" in output, f"not a word of it: {output[-3000:]}")
         found.wrong += unreadable
     return found
+
+
+def fill_for_a_while(setting: Setting, disk: Path, number: int) -> list[str]:
+    """Fill a disk for a while; return what is wrong meanwhile with what a trial has sealed."""
+    filler = disk / "filler"
+    _fill(filler)
+    time.sleep(8.0)
+    unreadable = _unreadable(setting, number)
+    filler.unlink()
+    return unreadable
 
 
 def disk_full_for_long(setting: Setting) -> Audit:
@@ -78,18 +85,24 @@ def disk_full_from_the_start(setting: Setting) -> Audit:
     """A full disk refuses a search in one message, before anything is computed."""
     with small_disk(setting.folder / "metasweep-store") as disk:
         setting.write(spec(1, 1))
-        _fill(disk / "filler")
+        complaints = refused_by_a_full_disk(setting, disk)
         done = setting.run(*setting.search())
-        found = Audit()
-        found.expect(done.code == 1, f"exit code {done.code}")
-        found.expect("Traceback" not in done.output, done.output[-3000:])
-        found.expect("no space left" in done.output, done.output[-3000:])
-        (disk / "filler").unlink()
-        done = setting.run(*setting.search())
+        found = audit(setting.left, 1)
+        found.wrong += complaints
         found.expect(done.code == 0, done.output[-3000:])
-        after = audit(setting.left, 1)
-        after.wrong += found.wrong
-    return after
+    return found
+
+
+def refused_by_a_full_disk(setting: Setting, disk: Path) -> list[str]:
+    """Start a search on a full disk; return what is wrong with how it is refused."""
+    _fill(disk / "filler")
+    done = setting.run(*setting.search())
+    (disk / "filler").unlink()
+    found = Audit()
+    found.expect(done.code == 1, f"exit code {done.code}")
+    found.expect("Traceback" not in done.output, done.output[-3000:])
+    found.expect("no space left" in done.output, done.output[-3000:])
+    return found.wrong
 
 
 def files_cut_short(setting: Setting) -> Audit:
@@ -97,20 +110,24 @@ def files_cut_short(setting: Setting) -> Audit:
     # Long trials: none may have ended when the third has sealed twice.
     content = spec(3, 3, budget={"episodes": 5 * EPISODES}, resources={"cpu": 0.5})
     setting.write(content)
-    damages = ["checkpoint.json", "*.safetensors", "*.parquet"]
     with setting.started(*setting.search()) as driver:
         for number in range(3):
             setting.wait_sealed(number, 2)
         driver.kill()
         driver.wait()
-    for number, pattern in enumerate(damages):
-        newest = max(setting.trial(number).rglob(pattern), key=lambda file: file.stat().st_mtime_ns)
-        whole = newest.read_bytes()
-        newest.write_bytes(whole[: setting.rng.randrange(len(whole))])
+    for number, pattern in enumerate(DAMAGES):
+        cut_short(setting, number, pattern)
     done = setting.run("resume", NAME)
     found = audit(setting.left, 3, repeat=(2,))
     found.expect(done.code == 0, done.output[-3000:])
     return found
+
+
+def cut_short(setting: Setting, number: int, pattern: str) -> None:
+    """Cut the newest of a trial's files of a kind somewhere."""
+    newest = max(setting.trial(number).rglob(pattern), key=lambda file: file.stat().st_mtime_ns)
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[: setting.rng.randrange(len(whole))])
 
 
 def _unreadable(setting: Setting, number: int) -> list[str]:

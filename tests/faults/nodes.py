@@ -17,8 +17,9 @@ from pathlib import Path
 from tests.cli import free_port, session_members, started, wait_until
 from tests.faults.audit import Audit, audit, audit_kept, kept
 from tests.faults.network import Host, hosts
+from tests.faults.processes import attempts
 from tests.faults.setting import NAME, Setting, spec
-from tests.faults.stores import cluster_stores
+from tests.faults.stores import LONG, cluster_stores, crash, told_of_crashes
 
 RAY = str(Path(sys.executable).with_name("ray"))
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}
@@ -125,8 +126,59 @@ def _worker_killed(setting: Setting, places: list[Host]) -> Audit:
         found = audit(setting.left, 3, repeat=(0, 1))
         audit_kept(found, setting.left, before, interrupted=(0,))
     found.expect(driver.returncode == 0, output[-2000:])
-    attempts = len(list((setting.trial(0) / "attempts").glob("*.json")))
-    found.expect(attempts > 1, "the trial did not go on elsewhere")
+    found.expect(attempts(setting, 0) > 1, "the trial did not go on elsewhere")
+    return found
+
+
+def cluster(setting: Setting) -> Audit:
+    """All that may go wrong in a cluster, in one search, with every node on one address."""
+    return _cluster(setting, [Host()] * 3)
+
+
+def cluster_in_network(setting: Setting) -> Audit:
+    """The same with every node in a network namespace of its own."""
+    with hosts(3) as own:
+        return _cluster(setting, own)
+
+
+def _cluster(setting: Setting, places: list[Host]) -> Audit:
+    """Kill a worker, crash PostgreSQL and kill the head, each in the midst of a trial."""
+    setting.write(spec(4, 2, budget={"episodes": LONG}))
+    with ExitStack() as stack:
+        database = stack.enter_context(cluster_stores(setting, places[0].servers))
+        with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
+            old = stack.enter_context(head(setting, places[0], temporary, HASTY))
+            with (
+                worker(setting, places[1], 1, temporary) as first,
+                worker(setting, places[2], 2, temporary) as second,
+                setting.started(*setting.search(), prefix=places[0].command) as driver,
+            ):
+                setting.wait_sealed(0, 2, 180)
+                workers = (first, second)
+                [victim] = [n for n in workers if _runs(n, setting.trial(0))]
+                [orphan] = [n for n in workers if n is not victim]
+                killed = kept(setting.left)
+                victim.kill()
+                setting.wait_sealed(2, 1)
+                crash(setting, database, 2)
+                setting.wait_sealed(3, 1)
+                old.kill()
+                wait_until(orphan.is_gone, 120, "the end of a worker without a head")
+                output, _ = driver.communicate(timeout=120)
+        before = kept(setting.left)
+        with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
+            stack.enter_context(head(setting, places[0], temporary))
+            stack.enter_context(worker(setting, places[1], 3, temporary))
+            with setting.started("resume", NAME, prefix=places[0].command) as again:
+                said, _ = again.communicate(timeout=280)
+        found = audit(setting.left, 4, repeat=(0, 1, 2, 3))
+        audit_kept(found, setting.left, killed, interrupted=(0,))
+        audit_kept(found, setting.left, before, interrupted=(3,))
+        told_of_crashes(found, database, 1, output)
+    found.expect(driver.returncode != 0, output[-2000:])
+    found.expect(again.returncode == 0, said[-2000:])
+    for number in (0, 3):
+        found.expect(attempts(setting, number) > 1, f"trial {number} did not go on elsewhere")
     return found
 
 

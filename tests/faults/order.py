@@ -14,6 +14,13 @@ TRAINING = "episode/train/query_loss"
 """A key that all shards of a trial add to, but for those of its evaluations."""
 
 
+def metrics(database: Path) -> int:
+    """Return how many values of metrics a store holds."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        [(count,)] = connection.execute("select count(*) from metrics").fetchall()
+    return int(count)
+
+
 def out_of_order(database: Path, run_id: str) -> list[str]:
     """Return what is wrong with the order in which a run's episodes came, a line each.
 

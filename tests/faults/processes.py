@@ -19,6 +19,13 @@ def trial_processes(driver: subprocess.Popen[str]) -> dict[int, str]:
     return {pid: name for pid, name in members.items() if name.startswith("ray::TrialActor")}
 
 
+def kill_trials(driver: subprocess.Popen[str]) -> None:
+    """SIGKILL all that run trials."""
+    for pid in trial_processes(driver):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def driver_killed(setting: Setting) -> Audit:
     """SIGKILL the driver in the midst of a trial, at random moments, and after a trial's end."""
     # Each start of a trial's process takes seconds: shortened, there is one at a time.
@@ -46,7 +53,7 @@ def driver_killed(setting: Setting) -> Audit:
         done = setting.run(*setting.search())
         if done.code != 0:
             return Audit(wrong=[f"the last resume: {done.output[-2000:]}"])
-    interrupted = [n for n in range(trials) if _attempts(setting, n) > 1]
+    interrupted = [n for n in range(trials) if attempts(setting, n) > 1]
     found = audit(setting.left, trials, repeat=interrupted[:3])
     kills = len(before)
     found.expect(kills == moments, f"the search was over after {kills} kills of {moments}")
@@ -65,13 +72,11 @@ def trial_killed(setting: Setting) -> Audit:
         for number in range(trials):
             setting.wait_sealed(number, 2)
             before.append(kept(setting.left))
-            for pid in trial_processes(driver):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill_trials(driver)
         output, _ = driver.communicate(timeout=180)
     found = audit(setting.left, trials, repeat=range(trials) if setting.full else (0,))
     found.expect(driver.returncode == 0, output[-2000:])
-    again = [_attempts(setting, n) > 1 for n in range(trials)]
+    again = [attempts(setting, n) > 1 for n in range(trials)]
     found.expect(all(again), f"not every trial was started again: {again}")
     for number, moment in enumerate(before):
         audit_kept(found, setting.left, moment, interrupted=(number,))
@@ -89,9 +94,9 @@ def stopped_for_a_while(setting: Setting) -> Audit:
     setting.write(spec(3, 2, budget={"trial_timeout": 45} if setting.full else {}))
     with setting.started(*setting.search()) as driver:
         setting.wait_sealed(0, 1)
-        _pause(list(session_members(driver)), seconds)
+        pause(list(session_members(driver)), seconds)
         setting.wait_sealed(0, 3)
-        _pause([driver.pid, *trial_processes(driver)], 8.0)
+        pause([driver.pid, *trial_processes(driver)], 8.0)
         output, _ = driver.communicate(timeout=300)
     found = audit(setting.left, 3, repeat=(0, 1))
     found.expect(driver.returncode == 0, output[-2000:])
@@ -126,28 +131,38 @@ def two_drivers(setting: Setting) -> Audit:
         setting.wait_sealed(0, 1)
         driver.kill()
         driver.wait()
-    complaints = []
+    complaints: list[str] = []
     for _ in range(rounds):
         with setting.started("resume", NAME) as one, setting.started("resume", NAME) as other:
-            wait_until(
-                lambda: None in (one.poll(), other.poll()) and one.poll() != other.poll(),
-                60,
-                "the end of one driver",
-            )
-            loser, winner = (one, other) if one.poll() is not None else (other, one)
-            complaints.append((loser.returncode, loser.communicate()[0], winner.pid))
+            winner, complaint = winner_of(one, other)
+            complaints += complaint
             winner.kill()
             winner.wait()
     done = setting.run("resume", NAME)
     found = audit(setting.left, 2)
     found.expect(done.code == 0, done.output[-2000:])
-    for code, text, winner_pid in complaints:
-        held = f"{NAME}: is being driven already, by process {winner_pid} on "
-        found.expect(code == 2 and held in text, f"the loser said: {text[-500:]}")
+    found.wrong += complaints
     return found
 
 
-def _pause(pids: list[int], seconds: float) -> None:
+def winner_of(
+    one: subprocess.Popen[str], other: subprocess.Popen[str]
+) -> tuple[subprocess.Popen[str], list[str]]:
+    """Wait for the end of one of two drivers; return the other, and what the end was wrong in."""
+    wait_until(
+        lambda: None in (one.poll(), other.poll()) and one.poll() != other.poll(),
+        60,
+        "the end of one driver",
+    )
+    loser, winner = (one, other) if one.poll() is not None else (other, one)
+    text, _ = loser.communicate()
+    held = f"{NAME}: is being driven already, by process {winner.pid} on "
+    right = loser.returncode == 2 and held in text
+    return winner, [] if right else [f"the loser said: {text[-500:]}"]
+
+
+def pause(pids: list[int], seconds: float) -> None:
+    """SIGSTOP processes, and SIGCONT them so many seconds later."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
@@ -157,7 +172,8 @@ def _pause(pids: list[int], seconds: float) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
-def _attempts(setting: Setting, number: int) -> int:
+def attempts(setting: Setting, number: int) -> int:
+    """Return how often a trial was begun or gone on with."""
     return len(list((setting.trial(number) / "attempts").glob("*.json")))
 
 

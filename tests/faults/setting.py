@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from search import checkpoint
 from tests.cli import PYTHON_M, SECONDS, Done, run, started, wait_until
 from tests.faults.audit import Left
 from tests.servers import empty_store
@@ -114,8 +117,15 @@ class Setting:
         return lambda: self.shards(number) >= shards
 
     def shards(self, number: int) -> int:
-        """Return how often a trial has sealed."""
-        return len(list((self.trial(number) / "episodes").glob("*.parquet")))
+        """Return how many shards of a trial's episodes a whole checkpoint lists, at least.
+
+        A file of episodes is not sealed yet while its checkpoint is being written.
+        """
+        most = 0
+        for file in self.trial(number).glob(f"checkpoints/*/{checkpoint.FILE_NAME}"):
+            with contextlib.suppress(FileNotFoundError):  # Removed meanwhile, after a newer one.
+                most = max(most, len(json.loads(file.read_bytes())["shards"]))
+        return most
 
     def wait_sealed(self, number: int, shards: int, seconds: float = 300) -> None:
         """Wait until a trial has sealed so often."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.cli import run_ids, wait_until
 from tests.faults.audit import Audit, audit
-from tests.faults.order import out_of_order
+from tests.faults.order import metrics, out_of_order
 from tests.faults.setting import NAME, Setting, spec
 from tests.http_proxy import LOOPBACK, Proxy, proxy
 from tests.servers import Postgres, empty_store, mlflow_server, postgres
@@ -51,19 +52,18 @@ def mlflow_in_trouble(setting: Setting) -> Audit:
         setting.write(spec(TRIALS, 2))
         with setting.started(*setting.search()) as driver:
             setting.wait_sealed(0, 1)
-            troubles = (
-                front.lose_answers,
-                lambda: front.error(500),
-                lambda: front.slow(2.0),
-                front.down,
-            )
-            for trouble in troubles:
-                trouble()
-                _wait_for_more(setting)
+            _go_through_troubles(setting, front)
             _wait_complete(setting, 1)
             front.pass_on()
             output, _ = driver.communicate(timeout=240)
         return _audited(setting, driver.returncode, output)
+
+
+def _go_through_troubles(setting: Setting, front: Proxy) -> None:
+    troubles = (front.lose_answers, lambda: front.error(500), lambda: front.slow(2.0), front.down)
+    for trouble in troubles:
+        trouble()
+        _wait_for_more(setting)
 
 
 def _away(setting: Setting, fail: Callable[[Proxy], None], seconds: float = 0.0) -> Audit:
@@ -100,22 +100,42 @@ def mlflow_never_back(setting: Setting) -> Audit:
             setting.wait_sealed(0, 1)
             front.down()
             output, _ = driver.communicate(timeout=240)
-        found = Audit()
-        found.expect(driver.returncode == 1, output[-2000:])
-        found.expect(f"metasweep sync {NAME}" in output, output[-2000:])
-        found.expect("Traceback" not in output, output[-2000:])
-        refused = setting.run("sync", NAME)
-        found.expect(refused.code == 1 and "refused" in refused.output, refused.output)
-        front.pass_on()
-        done = setting.run("sync", NAME)
-        found.expect(done.code == 0, done.output)
-        again = setting.run("sync", NAME)
-        found.expect("nothing was missing" in again.output, again.output)
-        board = setting.run("leaderboard", NAME)
-        found.expect(board.code == 0, board.output)
-        after = audit(setting.left, 2, repeat=(0,))
-        after.wrong += found.wrong
-        _audit_order(after, setting)
+        return _sent_later(setting, front, 2, driver.returncode, output)
+
+
+def mlflow_in_trouble_and_gone(setting: Setting) -> Audit:
+    """All of the trouble, some calls that come through, and then none any more until `sync`."""
+    with store(setting) as front:
+        setting.write(spec(TRIALS, 2, budget={"episodes": LONG}))
+        with setting.started(*setting.search(), METASWEEP_STORE_PATIENCE="1") as driver:
+            setting.wait_sealed(0, 1)
+            _go_through_troubles(setting, front)
+            before = metrics(_backend(setting))
+            front.pass_on()
+            wait_until(lambda: metrics(_backend(setting)) > before, 60, "episodes that arrive")
+            front.down()
+            output, _ = driver.communicate(timeout=240)
+        return _sent_later(setting, front, TRIALS, driver.returncode, output)
+
+
+def _sent_later(setting: Setting, front: Proxy, trials: int, code: int, output: str) -> Audit:
+    """Audit a search whose store was away at its end, and that `sync` sends."""
+    found = Audit()
+    found.expect(code == 1, output[-2000:])
+    found.expect(f"metasweep sync {NAME}" in output, output[-2000:])
+    found.expect("Traceback" not in output, output[-2000:])
+    refused = setting.run("sync", NAME)
+    found.expect(refused.code == 1 and "refused" in refused.output, refused.output)
+    front.pass_on()
+    done = setting.run("sync", NAME)
+    found.expect(done.code == 0, done.output)
+    again = setting.run("sync", NAME)
+    found.expect("nothing was missing" in again.output, again.output)
+    board = setting.run("leaderboard", NAME)
+    found.expect(board.code == 0, board.output)
+    after = audit(setting.left, trials, repeat=(0,))
+    after.wrong += found.wrong
+    _audit_order(after, setting)
     return after
 
 
@@ -131,20 +151,30 @@ def postgres_restarted(setting: Setting) -> Audit:
         with setting.started(*setting.search()) as driver:
             for number in range(0, 2 * restarts, 2):
                 setting.wait_sealed(number, 1)
-                database.stop(crash=True)
-                sealed = setting.shards(number)
-                back_at = time.monotonic() + setting.rng.uniform(1.0, 5.0)
-                setting.wait_sealed(number, sealed + 2)
-                time.sleep(max(0.0, back_at - time.monotonic()))
-                database.start()
+                crash(setting, database, number)
             output, _ = driver.communicate(timeout=240)
         found = audit(setting.left, trials, repeat=(0,))
         found.expect(driver.returncode == 0, output[-2000:])
-        for told in ("is away", "is back after"):
-            count = output.count(f" {told}")
-            found.expect(count == restarts, f"told {count} times that the study {told}")
-        found.expect(database.password not in output, "a password was printed")
+        told_of_crashes(found, database, restarts, output)
     return found
+
+
+def crash(setting: Setting, database: Postgres, number: int) -> None:
+    """Crash PostgreSQL, and start it again once a trial has gone on meanwhile."""
+    database.stop(crash=True)
+    sealed = setting.shards(number)
+    back_at = time.monotonic() + setting.rng.uniform(1.0, 5.0)
+    setting.wait_sealed(number, sealed + 2)
+    time.sleep(max(0.0, back_at - time.monotonic()))
+    database.start()
+
+
+def told_of_crashes(found: Audit, database: Postgres, crashes: int, output: str) -> None:
+    """Expect that a driver told of each, and nothing that is secret."""
+    for told in ("is away", "is back after"):
+        count = output.count(f" {told}")
+        found.expect(count == crashes, f"told {count} times that the study {told}")
+    found.expect(database.password not in output, "a password was printed")
 
 
 @contextmanager
@@ -182,6 +212,9 @@ def _wait_complete(setting: Setting, trials: int) -> None:
 
 def _audit_order(found: Audit, setting: Setting) -> None:
     """Look into the server's database whether episodes came in order."""
-    path = setting.folder / "server" / "backend.db"
     for run in run_ids(setting.left.folder).values():
-        found.wrong += out_of_order(path, run)
+        found.wrong += out_of_order(_backend(setting), run)
+
+
+def _backend(setting: Setting) -> Path:
+    return setting.folder / "server" / "backend.db"

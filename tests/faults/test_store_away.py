@@ -12,47 +12,56 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tracking_away
+from benchmarks.tracking_away import Pair
 from tests.cli import run
-
-ROUNDS, EPISODES = 9, 40_000
-"""Enough rounds that chance brings no median over the bound where others use the machine."""
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
 def test_no_trial_is_slowed_down_by_its_store() -> None:
-    """Not in the trials of a search, which share the machine's processors by chance.
-
-    The benchmark runs one trial at a time, in turns with a control, and leaves out the time in
-    which others had the processor.
-    """
+    """Not in the trials of a search, which share the machine's processors by chance."""
     command = (sys.executable, "-m", "benchmarks.tracking")
     root = Path(__file__).parents[2]
-    asked = ("--away", f"--rounds={ROUNDS}", f"--episodes={EPISODES}")
-    done = run(*asked, folder=root, command=command, seconds=1700)
+    done = run("--away", folder=root, command=command, seconds=1700)
     assert done.code == 0, done.output
     for state in tracking_away.STATES:
         assert state in done.output
 
 
 def test_a_trial_that_is_slowed_down_is_told_of() -> None:
-    usual = [10.0, 20.0, 11.0]
-    taken = {
-        "answers": usual,
-        "is away": [10.4, 40.0, 11.4],  # Once by chance.
-        "answers 500": [10.6, 21.2, 11.0],
+    def pairs(*taken: float) -> list[Pair]:
+        usual = (10.0, 20.0, 11.0, 10.0, 10.0)
+        return [Pair(*each) for each in zip(usual, taken, strict=True)]
+
+    measured = {
+        "answers": pairs(10.6, 21.2, 11.7, 10.6, 10.6),  # Of two that are alike.
+        "is away": pairs(10.4, 40.0, 11.4, 10.0, 10.0),  # Once by chance.
+        "answers 500": pairs(10.6, 21.2, 11.7, 10.6, 10.6),
     }
-    [line] = tracking_away.too_slow(taken)
+    [line] = tracking_away.too_slow(measured)
     assert line == (
         "a trial takes 1.060 times as long while the store answers 500; at most 1.05 is right"
     )
-    assert [row[0] for row in tracking_away.rows(taken)] == list(taken)
+    assert [row[0] for row in tracking_away.rows(measured)] == list(measured)
+    assert tracking_away.rows(measured)[1][1:] == ["5", "10.4", "10", "1.04", "1.000 to 2.000"]
+
+
+def test_there_are_rounds_until_chance_hardly_decides() -> None:
+    def decided(below: int, above: int) -> bool:
+        pairs = [Pair(1.0, 1.0)] * below + [Pair(1.0, 1.1)] * above
+        return tracking_away.is_decided(pairs)
+
+    assert [count for count in range(12) if decided(count, 0)] == [8, 9, 10, 11]
+    assert [count for count in range(12) if decided(0, count)] == [8, 9, 10, 11]
+    # Of 20 tosses 4 heads or fewer have a chance of 0.0059, 3 or fewer one of 0.0013.
+    assert [decided(20 - above, above) for above in range(3, 18)] == [True, *13 * [False], True]
+    assert not decided(0, 0)
 
 
 def test_waiting_for_a_store_counts() -> None:
     answered = threading.Event()
-    threading.Timer(0.3, answered.set).start()
     began = tracking_away.clock()
+    threading.Timer(0.3, answered.set).start()
     answered.wait()
     assert tracking_away.clock() - began > 0.25
 
