@@ -143,6 +143,19 @@ def session_members(leader: subprocess.Popen[Any]) -> dict[int, str]:
     return members
 
 
+def said_by_now(process: subprocess.Popen[str]) -> str:
+    """Return what a process has written since the last time, without waiting for more."""
+    assert process.stdout is not None
+    pipe = process.stdout.fileno()
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, 1_000_000).decode(errors="replace")
+    except BlockingIOError:
+        return ""
+    finally:
+        os.set_blocking(pipe, True)
+
+
 def wait_until(
     condition: Callable[[], bool], seconds: float, what: str, every: float = 0.1
 ) -> None:

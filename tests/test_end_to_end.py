@@ -389,12 +389,11 @@ class TestUi:
         port = free_port()
         with started("ui", f"--port={port}", folder=search.folder) as server:
             url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: page(url) is not None, 60, f"an answer from {url}")
-            assert "MLflow" in (page(url) or "")
+            wait_until(lambda: "MLflow" in (page(url) or ""), 300, f"an answer from {url}")
             taken = call("ui", f"--port={port}", folder=search.folder)
             assert taken.code == 1
             assert f"--port: {port}: is in use" in taken.errors
             server.terminate()
-            output, _ = server.communicate(timeout=30)
+            output, _ = server.communicate(timeout=60)
             assert url in output
-            wait_until(lambda: not session_members(server), 10, "the end of all its processes")
+            wait_until(lambda: not session_members(server), 60, "the end of all its processes")

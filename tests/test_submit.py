@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -89,12 +90,12 @@ class Cluster:
         return list(json.loads(text))
 
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    port, dashboard = free_port(), free_port()
+    port, dashboard, agent = free_port(), free_port(), free_port()
     user = tmp_path_factory.mktemp("user")
     (user / "slow.yaml").write_text(SPEC)
     shutil.copy(EXTEND / "my_learners.py", user)
@@ -104,7 +105,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             *("start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"),
             *("--num-cpus=2", "--disable-usage-stats", f"--temp-dir={folder}"),
             *("--include-dashboard=true", "--dashboard-host=127.0.0.1"),
-            *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}"),
+            *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
             f"--ray-client-server-port={free_port()}",
         ]
         store = tmp_path_factory.mktemp("shared") / "store"
@@ -115,8 +116,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         }
         cluster = Cluster(port, dashboard, user, store)
         with started(*arguments, folder=Path(folder), command=RAY, environment=environment) as head:
-            wait_until(lambda: answers(head, cluster.address), 90, "a Ray head")
+            wait_until(lambda: answers(head, cluster.address), 300, "a Ray head")
+            # It is this one that takes jobs.
+            wait_until(lambda: listens(agent), 300, "an agent of Ray's")
             yield cluster
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers(head: subprocess.Popen[str], address: str) -> bool:
@@ -139,7 +147,7 @@ def test_search_is_followed_to_its_leaderboard_and_other_versions_are_refused(
         "submit", "slow.yaml", "--name=other", "--follow", command=command, **others
     ) as other:
         done = cluster.run("submit", "slow.yaml", "--name=quick", *quick, "--follow")
-        refusal, _ = other.communicate(timeout=100)
+        refusal, _ = other.communicate(timeout=300)
 
     assert done.code == 0, done.output
     lines = done.output.splitlines()
@@ -187,7 +195,7 @@ def test_search_is_stopped_and_gone_on_with(cluster: Cluster) -> None:
     assert "  space.maml/inner_steps: 5 there, 4 here" in other.output
 
     third = cluster.store / "slow" / "trials" / "trial-002"
-    wait_until(third.exists, 100, "the end of the first trial")
+    wait_until(third.exists, 300, "the end of the first trial")
     detached = follow_for_a_while(cluster)
     assert detached.code == 130
     assert "slow: no longer shown; it goes on. Show it again with:" in detached.output

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def test_ways_to_record_are_compared_in_one_run(tmp_path: Path) -> None:
-    found = tracking.measure(SQLITE, tmp_path / "store", [2], episodes=100, seconds=0.5)
+    found = tracking.measure(SQLITE, tmp_path / "store", [2], episodes=100, seconds=2.0)
     rates = {each.way: each for each in found}
     assert set(rates) == set(tracking.WAYS.values())
     callback = rates["MLflowLoggerCallback"]

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.audit import Audit, audit
@@ -45,12 +46,16 @@ class Clock:
         with self._offset.open("r+b", buffering=0) as file:
             file.write(struct.pack("q", seconds))
 
-    def set_back_for_a_moment(self, found: Audit) -> None:
-        """Set it back by a day, and then to the right time again."""
+    def set_back_for_a_moment(
+        self, found: Audit, enough: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Set it back by a day, and to the right time again after 5 s, or once that is enough."""
         self.set(-DAY)
         found.expect(abs(time.time() - DAY - self.now()) < 60, "the clock did not move")
         # Not for long: what waits for a moment of the real clock is woken at once meanwhile.
-        time.sleep(5.0)
+        until = time.monotonic() + 5.0
+        while time.monotonic() < until and not enough():
+            time.sleep(0.1)
         self.set(0)
 
 

@@ -8,14 +8,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 
 from search.disk import PATIENT
 from search.trial_folder import TrialFolder
+from tests.cli import said_by_now, wait_until
 from tests.faults.audit import Audit, audit
 from tests.faults.machine import allowed
 from tests.faults.setting import EPISODES, NAME, Setting, spec
 
 DISK_MB = 48
+NO_SPACE = "no space left there"
 DAMAGES = ("checkpoint.json", "*.safetensors", "*.parquet")
 
 
@@ -34,26 +37,40 @@ def disk_full(setting: Setting) -> Audit:
     """The disk of the storage folder is full for a while, whenever a trial has sealed."""
     times = 4 if setting.full else 2
     unreadable: list[str] = []
+    said: list[str] = []
     with small_disk(setting.folder / "metasweep-store") as disk:
         setting.write(spec(4, 2))
         with setting.started(*setting.search()) as driver:
             for number in range(times):
                 setting.wait_sealed(number, 1)
-                unreadable += fill_for_a_while(setting, disk, number)
-            output, _ = driver.communicate(timeout=240)
+                unreadable += fill_for_a_while(setting, disk, number, driver, said)
+            last, _ = driver.communicate(timeout=240)
+        output = "".join([*said, last])
         found = audit(setting.left, 4, repeat=(0,))
         found.expect(driver.returncode == 0, output[-3000:])
         found.expect("Traceback" not in output, output[-3000:])
-        found.expect("no space left there" in output, f"not a word of it: {output[-3000:]}")
         found.wrong += unreadable
     return found
 
 
-def fill_for_a_while(setting: Setting, disk: Path, number: int) -> list[str]:
-    """Fill a disk for a while; return what is wrong meanwhile with what a trial has sealed."""
+def fill_for_a_while(
+    setting: Setting, disk: Path, number: int, driver: Popen[str], said: list[str]
+) -> list[str]:
+    """Fill a disk for a while, until the driver has told of it.
+
+    Returns what is wrong meanwhile with what a trial has sealed. said: gets what the driver said.
+    """
     filler = disk / "filler"
+    said.append(said_by_now(driver))
+    before, until = len(said), time.monotonic() + 8.0
+
+    def is_told() -> bool:
+        said.append(said_by_now(driver))
+        return NO_SPACE in "".join(said[before:])
+
     _fill(filler)
-    time.sleep(8.0)
+    wait_until(is_told, 200, f"{NO_SPACE!r} of a driver")
+    time.sleep(max(0.0, until - time.monotonic()))
     unreadable = _unreadable(setting, number)
     filler.unlink()
     return unreadable
@@ -74,7 +91,7 @@ def disk_full_for_long(setting: Setting) -> Audit:
         found = audit(setting.left, 3, repeat=(0,))
         found.wrong += complaints
         found.expect(driver.returncode == 1, f"exit code {driver.returncode}: {output[-3000:]}")
-        for words in ("no space left there", f"metasweep resume {NAME}"):
+        for words in (NO_SPACE, f"metasweep resume {NAME}"):
             found.expect(words in output, f"{words!r} is not in {output[-3000:]}")
         found.expect("Traceback" not in output, output[-3000:])
         found.expect(done.code == 0, done.output[-3000:])

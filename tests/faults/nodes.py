@@ -72,7 +72,7 @@ def head(
     ) as running:
         address = f"{host.address}:{port}"
         setting.environment |= {"RAY_ADDRESS": address, **TOKEN, **environment}
-        wait_until(lambda: len(_raylets(temporary)) == 1, 60, "a Ray head")
+        wait_until(lambda: len(_raylets(temporary)) == 1, 180, "a Ray head")
         yield running
 
 
@@ -92,7 +92,7 @@ def worker(setting: Setting, host: Host, number: int, temporary: str) -> Iterato
     folder = setting.folder / f"worker-{number}"
     before = len(_raylets(temporary))
     with node(folder, host, *arguments, environment=setting.environment) as running:
-        wait_until(lambda: len(_raylets(temporary)) > before, 60, "a worker node")
+        wait_until(lambda: len(_raylets(temporary)) > before, 180, "a worker node")
         yield running
 
 

@@ -34,17 +34,19 @@ def driver_killed(setting: Setting) -> Audit:
     longer = {"episodes": 4 * EPISODES, "first_rung": EPISODES // 2} if setting.full else {}
     setting.write(spec(trials, together, budget=longer))
     before: list[Kept] = []
+    began, first = time.monotonic(), 0.0
     while len(before) < moments:
         with setting.started(*setting.search()) as driver:
             if not before:
                 setting.wait_sealed(0, 2)
+                first = time.monotonic() - began
             elif len(before) == moments - 1:
                 # The first that must wait for another's end, which is COMPLETE: none is pruned.
                 setting.wait_sealed(together, 1)
             else:
-                # From before Ray is up to the midst of trials: a driver is up after 6 seconds.
+                # From before Ray is up to the midst of trials, as long as that takes here.
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    driver.wait(setting.rng.uniform(1.0, 14.0))
+                    driver.wait(setting.rng.uniform(0.1, 1.2) * min(first, 12.0))
                     break  # It was faster than all our moments, which is looked at below.
             driver.kill()
             driver.wait()
@@ -151,7 +153,7 @@ def winner_of(
     """Wait for the end of one of two drivers; return the other, and what the end was wrong in."""
     wait_until(
         lambda: None in (one.poll(), other.poll()) and one.poll() != other.poll(),
-        60,
+        300,
         "the end of one driver",
     )
     loser, winner = (one, other) if one.poll() is not None else (other, one)

@@ -31,14 +31,14 @@ def _rows(full: bool) -> list[object]:
     return rows
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("name", _rows(full=False))
 def test_nothing_is_lost_and_nothing_doubled(name: str, tmp_path: Path) -> None:
     _check(name, tmp_path, full=False)
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("name", _rows(full=True))
 def test_the_whole_table(name: str, tmp_path: Path) -> None:
     _check(name, tmp_path, full=True)

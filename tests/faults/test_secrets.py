@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -184,7 +185,10 @@ def command_lines(place: Place, tracking: str) -> str:
     with started(*arguments, folder=place.folder, environment=environment) as ui:
         address = f"http://127.0.0.1:{port}/health"
         wait_until(lambda: page(address) is not None, 100, "the UI answers")
-        lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in session_members(ui)]
+        lines = []
+        for pid in session_members(ui):
+            with contextlib.suppress(OSError):  # It may have ended.
+                lines.append(Path(f"/proc/{pid}/cmdline").read_text())
     assert any("mlflow" in line for line in lines)
     return "\n".join(lines)
 

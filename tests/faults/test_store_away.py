@@ -59,10 +59,8 @@ def test_there_are_rounds_until_chance_hardly_decides() -> None:
 
 
 def test_waiting_for_a_store_counts() -> None:
-    answered = threading.Event()
     began = tracking_away.clock()
-    threading.Timer(0.3, answered.set).start()
-    answered.wait()
+    threading.Event().wait(0.3)
     assert tracking_away.clock() - began > 0.25
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 from pathlib import Path
 
-from tests.cli import session_members, wait_until
+from tests.cli import said_by_now, session_members, wait_until
 from tests.faults import disks, processes
 from tests.faults.audit import Audit, Kept, audit, audit_kept, kept
 from tests.faults.clock import Clock
@@ -36,33 +35,34 @@ def on_any_machine(setting: Setting) -> Audit:
 def _on_one_machine(setting: Setting, disk: Path | None, watch: Clock | None) -> Audit:
     setting.write(spec(6, 1))
     seen = Audit()
+    said: list[str] = []
     if disk is not None:
         seen.wrong += disks.refused_by_a_full_disk(setting, disk)
     with setting.started(*setting.search()) as driver:
         setting.wait_sealed(0, 1)
         if watch is not None:
-            watch.set_back_for_a_moment(seen)
-        setting.wait_sealed(1, 2)
+            watch.set_back_for_a_moment(seen, enough=setting.sealed(1, 1))
+        setting.wait_sealed(1, 1)
         killed = kept(setting.left)
         processes.kill_trials(driver)
         setting.wait_sealed(2, 1)
         if disk is not None:
-            seen.wrong += disks.fill_for_a_while(setting, disk, 2)
+            seen.wrong += disks.fill_for_a_while(setting, disk, 2, driver, said)
         setting.wait_sealed(3, 1)
         processes.pause(list(session_members(driver)), 8.0)
         setting.wait_sealed(3, 3)
         processes.pause([driver.pid, *processes.trial_processes(driver)], 8.0)
-        setting.wait_sealed(4, 3)
+        setting.wait_sealed(4, 2)
         [orphan] = processes.trial_processes(driver)
         os.kill(orphan, signal.SIGSTOP)
         driver.kill()
         driver.wait()
         before = kept(setting.left)
         disks.cut_short(setting, 4, setting.rng.choice(disks.DAMAGES))
-        said = _said(driver)
+        said.append(said_by_now(driver))
         with setting.started("resume", NAME) as one, setting.started("resume", NAME) as other:
             winner, complaints = processes.winner_of(one, other)
-            wait_until(lambda: processes.attempts(setting, 4) > 1, 120, "another attempt")
+            wait_until(lambda: processes.attempts(setting, 4) > 1, 300, "another attempt")
             # Ray may have ended it with its node; then there is nobody to wake up.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(orphan, signal.SIGCONT)
@@ -77,18 +77,12 @@ def _on_one_machine(setting: Setting, disk: Path | None, watch: Clock | None) ->
     found.expect(winner.returncode == 0, output[-2000:])
     told = ["its process died; it is started again"]
     if disk is not None:
-        told.append("no space left there")
+        told.append(disks.NO_SPACE)
     for words in told:
-        found.expect(words in said, f"{words!r} is not in {said[-3000:]}")
-    found.expect("Traceback" not in said + output, (said + output)[-4000:])
+        found.expect(words in "".join(said), f"{words!r} is not in {''.join(said)[-3000:]}")
+    whole = "".join([*said, output])
+    found.expect("Traceback" not in whole, whole[-4000:])
     return found
-
-
-def _said(killed: subprocess.Popen[str]) -> str:
-    """Return what a killed driver had written, while others may still hold its output open."""
-    assert killed.stdout is not None
-    os.set_blocking(killed.stdout.fileno(), False)
-    return os.read(killed.stdout.fileno(), 1_000_000).decode()
 
 
 def _but_one(before: Kept, number: int) -> Kept:

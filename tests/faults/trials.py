@@ -64,7 +64,7 @@ def node_short_of_memory(setting: Setting) -> Audit:
     they, and not the trial, decided who is killed, it is tried again.
     """
     found = Audit()
-    for again in range(5):
+    for again in range(10):
         folder = setting.folder / str(again)
         found, moved = _short_of_memory(replace(setting, folder=folder))
         if found.clean or moved < unruly.EATEN // 2:
@@ -119,7 +119,9 @@ def random_trouble(setting: Setting) -> Audit:
     """Exceptions, NaN, exits and lack of memory, each in one trial of ten: the search completes."""
     trials = 200 if setting.full else 16
     limits = {"episodes": 400, "first_rung": 200}
-    setting.write(spec(trials, "auto", budget=limits, **_unruly(setting, trouble=unruly.RANDOM)))
+    # With this seed all four happen among the trials that no result decides upon yet.
+    unruly_ones = _unruly(setting, trouble=unruly.RANDOM)
+    setting.write(spec(trials, "auto", seed=6, budget=limits, **unruly_ones))
     done = setting.run(*setting.search())
     found = audit(setting.left, trials)
     found.expect(done.code == 0, done.output[-2000:])
@@ -140,7 +142,7 @@ def random_trouble(setting: Setting) -> Audit:
         found.expect(bool(re.match(reason, told)), f"trial {trial.number}: {told}")
         there = listed.get(trial.number, {})
         found.expect(there.get("reason") == told, f"trial {trial.number} is listed as {there}")
-    found.expect(len(kinds) >= 3, f"only {kinds} happened")
+    found.expect(kinds == REASONS.keys(), f"only {kinds} happened")
     return found
 
 
@@ -177,7 +179,8 @@ def trial_cannot_end(setting: Setting) -> Audit:
         setting.wait_sealed(0, 1)
         [stopped] = trial_processes(driver)
         os.kill(stopped, signal.SIGSTOP)
-        wait_until(lambda: stopped not in trial_processes(driver), 60 + grace, "a kill")
+        most = timeout + grace + 60
+        wait_until(lambda: stopped not in trial_processes(driver), most, "a kill")
         output, _ = driver.communicate(timeout=180)
     found = audit(setting.left, 2)
     found.expect(driver.returncode == 0, output[-2000:])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,13 @@ class Search:
             self.conductor.told(job, training(0))
         self.clock.now += took
         assert not self.conductor.told(job, final(value))
+
+    @contextmanager
+    def written_at_once(self) -> Iterator[None]:
+        """Have what the study is told within written together, in one transaction."""
+        # Held again and again by who adds; let go while one waits for what is written.
+        with self.study._storage._database._writer._changed:
+            yield
 
     def states(self) -> list[str]:
         return [trial.state.name for trial in self.study.trials()]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search import export
@@ -174,6 +174,7 @@ values = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["inner_lr", "inner_steps", "rule"]), values))
 def test_run_parameters_hold_a_configuration_exactly(hyper: dict[str, Any]) -> None:
     problem = Problem("omniglot", "classification", 1, 15, ways=5, split="lake", transductive=True)

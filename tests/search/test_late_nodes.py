@@ -125,7 +125,7 @@ def driven(
         try:
             # What the first one needs is to be known before the others are handed out.
             waiting = 1 if gpu == "auto" else TRIALS
-            wait_until(lambda: len(search.conductor.running) >= waiting, 60, "trials that wait")
+            wait_until(lambda: len(search.conductor.running) >= waiting, 180, "trials that wait")
             change()
         except Exception as error:  # Told by the test, at its end.
             errors.append(error)
@@ -167,9 +167,9 @@ def test_a_search_goes_on_without_the_nodes_that_are_unfit(
 
     def nodes_join() -> None:
         unfit.append(join(cluster, [old_torch(tmp_path / "old")]))
-        wait_until(lambda: len(left_out(search)) == 1, 90, "a node that is unfit")
+        wait_until(lambda: len(left_out(search)) == 1, 180, "a node that is unfit")
         unfit.append(join(cluster, LACKS_A_LIBRARY="1"))
-        wait_until(lambda: len(left_out(search)) == 2, 90, "another node that is unfit")
+        wait_until(lambda: len(left_out(search)) == 2, 180, "another node that is unfit")
         join(cluster)
 
     driven(search, tmp_path, nodes_join, gpu)
@@ -192,7 +192,7 @@ def test_a_search_goes_on_without_a_node_on_which_no_process_starts(
 ) -> None:
     def nodes_join() -> None:
         join(cluster, [without_mlflow(tmp_path / "broken")])
-        wait_until(lambda: len(left_out(search)) == 1, 90, "a node that is unfit")
+        wait_until(lambda: len(left_out(search)) == 1, 180, "a node that is unfit")
         join(cluster)
 
     driven(search, tmp_path, nodes_join)

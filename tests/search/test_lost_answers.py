@@ -166,12 +166,12 @@ def test_a_run_that_the_server_makes_too_late_is_removed(
     runs = SearchRuns(tracker, name, tracker.start_search(config.problem, name, {}, 0), None)
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-        front.slow(3.0, CREATE)
+        front.slow(10.0, CREATE)
         with pytest.raises(StoreError, match="no answer in time"):
             runs.open(jobs[0], None)
     front.pass_on()
     run = runs.open(jobs[0], None)
-    wait_until(lambda: opened(server, name)["trial", 0, config.seed] == 2, 30, "the late run")
+    wait_until(lambda: opened(server, name)["trial", 0, config.seed] == 2, 60, "the late run")
     runs.close(jobs[0], None, "COMPLETE", "", {})
     frame = Reader(server).trials(name)
     assert frame["run_id"].item() == run.id

@@ -23,6 +23,7 @@ from search.tracking import Tracker
 from search.tracking_client import connect
 from search.tracking_reader import Reader
 from search.trial_folder import TrialFolder
+from tests.cli import wait_until
 from tests.search.conftest import MakeRecords
 
 # mlflow 3.17 maps its tables in a way that SQLAlchemy 2.1 deprecates.
@@ -284,7 +285,14 @@ def test_a_run_that_the_store_refuses_does_not_hold_up_the_others(
     for other in others:
         recorder.start(other, None)
         recorder.finish(other, "COMPLETE", "", {})
-    assert not recorder.close(2)
+    uri = runs.tracker.uri
+
+    def are_closed() -> bool:
+        found = [RunFile(Path(other.folder), uri).read() for other in others]
+        return all(run is not None and run.closed for run in found)
+
+    wait_until(are_closed, 60, "the ends of the others")
+    assert not recorder.close(0)
     frame = Reader(runs.tracker.uri).trials("mine").set_index("trial")
     assert list(frame.loc[[4, 5], "state"]) == ["COMPLETE", "COMPLETE"]
 

@@ -170,8 +170,8 @@ def test_outages_change_nothing_in_what_is_found(tmp_path: Path) -> None:
 
 def test_a_database_that_hangs_holds_up_the_driver_for_a_moment(search: Search) -> None:
     conductor = search.conduct(trials=3)
-    conductor.writing_seconds = 2.0
     good, bad = search.job(), search.job()
+    conductor.writing_seconds = 2.0
     outage = Outage(search.study)
     with outage.hanging():
         with within(5):
@@ -197,7 +197,8 @@ def test_patience_with_it_ends_where_the_search_can_be_gone_on_with(
     outage = Outage(search.study)
     outage.away = not hangs
     with outage.hanging() if hangs else nullcontext():
-        assert not conductor.told(ended, final(0.5))
+        with search.written_at_once():
+            assert not conductor.told(ended, final(0.5))
         wait_until(lambda: conductor.next_job() is Nothing.MORE, 20, "the end of patience")
         said = "it has not answered for 2 s" if hangs else "connection refused, for 2 s"
         assert said in conductor.blocked

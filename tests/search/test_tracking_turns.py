@@ -28,7 +28,7 @@ def test_writers_of_a_tracking_sqlite_wait_for_each_other(tmp_path: Path) -> Non
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(300)
         assert writer.exitcode == 0
     spans = sorted(turns.get() for _ in range(9))
     assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))

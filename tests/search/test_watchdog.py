@@ -63,10 +63,10 @@ def test_a_block_that_ends_in_time_leaves_nothing(tmp_path: Path, seconds: float
 
 
 def test_time_between_blocks_does_not_count(tmp_path: Path) -> None:
-    watchdog = Watchdog(0.2, tmp_path / "hung.txt")
+    watchdog = Watchdog(2.0, tmp_path / "hung.txt")
     with watchdog:
         pass
-    time.sleep(0.4)
+    time.sleep(2.5)
     with watchdog:
         assert ctypes.PyDLL(None).getpid() > 0
     watchdog.close()
@@ -107,7 +107,7 @@ def wait_for_word():
     while not (folder / "word").exists():
         time.sleep(0.02)
 
-watchdog = Watchdog(2.0, folder / "hung.txt")
+watchdog = Watchdog(4.0, folder / "hung.txt")
 with watchdog:
     wait_for_word()
 watchdog.close()
@@ -116,7 +116,7 @@ watchdog.close()
 
 @pytest.fixture
 def steps(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process within a block that may take 2 seconds and waits for a word."""
+    """A process within a block that may take 4 seconds and waits for a word."""
     script = (sys.executable, "-c", STEPS)
     with started(str(tmp_path), folder=Path.cwd(), command=script) as process:
         wait_until((tmp_path / "inside").exists, 30, "a block")
@@ -147,7 +147,7 @@ def test_what_hangs_after_it_was_stopped_ends(tmp_path: Path, steps: subprocess.
     assert "in wait_for_word (" in where
 
 
-def pause(pids: list[int], seconds: float = 3.0) -> None:
+def pause(pids: list[int], seconds: float = 6.0) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     time.sleep(seconds)

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces.errors import SpaceError
@@ -34,6 +34,7 @@ PARAMETERS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(PARAMETERS, st.integers(0, 2**32 - 1))
 def test_a_drawn_value_is_contained(parameter: Parameter, seed: int) -> None:
     sampler = optuna.samplers.RandomSampler(seed=seed)
@@ -41,12 +42,14 @@ def test_a_drawn_value_is_contained(parameter: Parameter, seed: int) -> None:
     assert parameter.contains(parameter.suggest(trial, "x"))
 
 
+@settings(deadline=None)
 @given(PARAMETERS)
 def test_yaml_and_pickle_keep_a_parameter(parameter: Parameter) -> None:
     assert parse(parameter.to_yaml()) == parameter
     assert pickle.loads(pickle.dumps(parameter)) == parameter
 
 
+@settings(deadline=None)
 @given(PARAMETERS, st.one_of(st.floats(-1e9, 1e9), st.integers(-(10**9), 10**9)))
 def test_the_closest_value_is_contained_and_keeps_what_is_allowed(
     parameter: Parameter, value: float
