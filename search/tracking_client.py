@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 # Read when mlflow is imported. A trial must neither report its user's habits to anyone, nor print
@@ -20,11 +21,13 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import sqlalchemy
 from filelock import FileLock
-from mlflow import MlflowClient
 
 from search import tracking_sqlite
 from search.errors import StoreError, UserError
 from search.masking import mask
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 CONNECT_SECONDS = 5
 TURN_SECONDS, TURN_POLL_SECONDS = 120, 0.01
@@ -56,15 +59,22 @@ def is_server(uri: str) -> bool:
     return urlsplit(uri).scheme in SERVERS
 
 
+def is_database(uri: str) -> bool:
+    """Say whether a URI is that of a database, to which MLflow's client connects by itself."""
+    return urlsplit(uri).scheme.partition("+")[0] in DATABASES
+
+
 def connect(uri: str) -> MlflowClient:
     """Return a client of a store that was just seen to answer.
 
     Raises StoreError within seconds when it cannot be reached, naming it (a password is masked)
     and what to do.
     """
+    # Imported here: it takes seconds, and what is read from a database needs none of it.
+    from mlflow import MlflowClient
+
     with explained(uri):
-        scheme = urlsplit(uri).scheme.partition("+")[0]
-        if scheme in DATABASES:
+        if is_database(uri):
             _open_database(uri)
         with _impatient():
             client = MlflowClient(tracking_uri=uri)
@@ -107,17 +117,22 @@ def explained(uri: str) -> Iterator[None]:
 def _open_database(uri: str) -> None:
     """Connect once: mlflow itself retries for 100 s before it gives up on a database."""
     url = sqlalchemy.make_url(uri)
-    options = {}
-    if url.get_backend_name() == "sqlite":
-        if url.database and url.database != ":memory:":
-            tracking_sqlite.create(Path(url.database))
-    elif url.get_backend_name() in ("postgresql", "mysql"):
-        options["connect_timeout"] = CONNECT_SECONDS
-    engine = sqlalchemy.create_engine(url, connect_args=options)
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        tracking_sqlite.create(Path(url.database))
+    engine = engine_of(uri)
     try:
         sqlalchemy.inspect(engine).get_table_names()
     finally:
         engine.dispose()
+
+
+def engine_of(uri: str) -> sqlalchemy.Engine:
+    """Return an engine for a database that is not waited for, which keeps no connection open."""
+    url = sqlalchemy.make_url(uri)
+    options = {}
+    if url.get_backend_name() in ("postgresql", "mysql"):
+        options["connect_timeout"] = CONNECT_SECONDS
+    return sqlalchemy.create_engine(url, connect_args=options, poolclass=sqlalchemy.NullPool)
 
 
 @contextmanager
@@ -153,6 +168,6 @@ def _advice(uri: str) -> str:
         return "Start the server (mlflow server), or correct --tracking-uri or MLFLOW_TRACKING_URI."
     if uri.startswith("sqlite"):
         return "Give a writable SQLite file that MLflow made, or a new one: sqlite:///mlflow.db."
-    if urlsplit(uri).scheme.partition("+")[0] in DATABASES:
+    if is_database(uri):
         return "See that it is up, that its driver is installed, and that the URI is right."
     return "Give a database (sqlite:///mlflow.db) or a server (http://host:5000)."

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from mlflow.exceptions import MlflowException
 
-from search import episode_table, tracking_query
+from search import episode_table, tracking_database, tracking_query
 from search.baseline import KEYS as BASELINE_KEYS
 from search.config import Config
 from search.errors import FailedError, UserError
@@ -27,6 +26,9 @@ from search.tracking_client import connect, explained, is_server, resolve_uri
 from search.tracking_query import Recorded
 from search.tracking_server import TOGETHER, runs_of_server
 from search.tracking_statistics import keep_statistics
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 SHARD_LIST = "episodes/shards.json"
 """Which parquet artifacts make up a run's table, in order."""
@@ -61,13 +63,24 @@ class Reader:
 
     def __init__(self, uri: str | None = None):
         self.uri = resolve_uri(uri)
-        self._client = connect(self.uri)
+        self._connected: MlflowClient | None = None
+        with explained(self.uri):
+            self._database = tracking_database.opened(self.uri)
+        if self._database is None:
+            self._connected = connect(self.uri)
         keep_statistics(self.uri)
+
+    @property
+    def _client(self) -> MlflowClient:
+        """MLflow's client, which a database is not read by where much is read."""
+        if self._connected is None:
+            self._connected = connect(self.uri)
+        return self._connected
 
     def find_search(self, name: str) -> str | None:
         """Return the run id of the search with this name, or None."""
         with explained(self.uri):
-            found = tracking_query.find_search(self._client, name)
+            found = self._search(name)
         return found.run_id if found else None
 
     def problems(self) -> dict[str, str]:
@@ -91,15 +104,14 @@ class Reader:
         Raises UserError when there is neither a search nor a problem of this name.
         """
         with explained(self.uri), collector_paused():
-            search = tracking_query.find_search(self._client, name)
+            search = self._search(name)
             if search is not None:
-                of_search = f"tags.`mlflow.parentRunId` = '{search.run_id}'"
-                runs = self._runs(search.experiment, of_search)
+                runs = self._runs(search.experiment, search.run_id)
             else:
-                experiment = self._client.get_experiment_by_name(name)
+                experiment = self._experiment(name)
                 if experiment is None:
                     raise UserError(self._unknown(name))
-                runs = self._runs(experiment.experiment_id)
+                runs = self._runs(experiment)
         rows = [_row(run) for run in runs if run.tags.get("metasweep.kind") in KINDS]
         # Of no rows pandas would make columns of objects, which no number can be looked for in.
         types = {**dict.fromkeys(SUMMARIES, float), "published": bool}
@@ -109,6 +121,8 @@ class Reader:
     def holds(self, run_id: str) -> bool:
         """Say whether a run is in this store."""
         with explained(self.uri):
+            from mlflow.exceptions import MlflowException
+
             try:
                 self._client.get_run(run_id)
             except MlflowException as error:
@@ -154,8 +168,7 @@ class Reader:
     def test_values(self, run_id: str, metric: str) -> pd.Series:
         """Return a run's metric after adaptation on each meta-test episode, by episode index."""
         with explained(self.uri):
-            history = self._client.get_metric_history(run_id, f"episode/test/{metric}_after")
-        values = {point.step: point.value for point in history}
+            values = dict(self._history(run_id, f"episode/test/{metric}_after"))
         return pd.Series(values, dtype=float).sort_index()
 
     def test_values_of(self, run_ids: Sequence[str], metric: str) -> list[pd.Series[float]]:
@@ -177,10 +190,32 @@ class Reader:
             ]
             return episode_table.read(shards)
 
-    def _runs(self, experiment: str, query: str = "") -> list[Recorded]:
+    def _search(self, name: str) -> Recorded | None:
+        if self._database is not None:
+            return self._database.find_search(name)
+        return tracking_query.find_search(self._client, name)
+
+    def _experiment(self, name: str) -> str | None:
+        if self._database is not None:
+            return self._database.experiment(name)
+        found = self._client.get_experiment_by_name(name)
+        return None if found is None else str(found.experiment_id)
+
+    def _runs(self, experiment: str, parent: str | None = None) -> list[Recorded]:
+        """Return the runs of an experiment, or of those the ones below another."""
+        if self._database is not None:
+            return self._database.runs(experiment, parent)
+        query = f"tags.`mlflow.parentRunId` = '{parent}'" if parent else ""
         if is_server(self.uri):
             return runs_of_server(self.uri, [experiment], query)
         return tracking_query.runs(self._client, [experiment], query)
+
+    def _history(self, run_id: str, key: str) -> list[tuple[int, float]]:
+        """Return the values of a metric with their steps."""
+        if self._database is not None:
+            return self._database.history(run_id, key)
+        found = self._client.get_metric_history(run_id, key)
+        return [(point.step, point.value) for point in found]
 
     def _unknown(self, name: str) -> str:
         experiments = self._client.search_experiments()

@@ -12,9 +12,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from mlflow.tracking._tracking_service.utils import get_default_host_creds
-from mlflow.utils.rest_utils import http_request, verify_rest_response
-
 from search.tracking_query import PAGE, Recorded
 
 SEARCH = "/api/2.0/mlflow/runs/search"
@@ -67,6 +64,10 @@ def _page(
     order: str = "ASC",
     token: str = "",
 ) -> dict[str, Any]:
+    # Imported here: who reads a database needs none of it, and it takes seconds.
+    from mlflow.tracking._tracking_service.utils import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request, verify_rest_response
+
     asked = {
         "experiment_ids": list(experiments),
         "filter": query,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from search.search_folder import SearchFolder, SearchRecord
+from tests.servers import empty_store
 
 ROOT = Path(__file__).parents[1]
 LEARNING = ("algorithms", "networks", "episodes")
@@ -87,6 +88,17 @@ except SystemExit as end:
     assert end.code == 2
 """
     assert loaded_after(code, ("search.cli", "torch", "ray", "mlflow")) == ["search.cli"]
+
+
+def test_a_leaderboard_of_a_database_is_made_without_mlflow(tmp_path: Path) -> None:
+    empty_store(tmp_path / "mlflow.db")
+    code = f"""
+from search.cli import main
+from search.leaderboard import standing
+from search.tracking_reader import Reader
+assert Reader("sqlite:///{tmp_path / "mlflow.db"}").find_search("any") is None
+"""
+    assert loaded_after(code, ("pandas", "torch", "ray", "mlflow")) == ["pandas"]
 
 
 def test_learning_loads_neither_ray_nor_optuna_nor_mlflow() -> None:
