@@ -10,6 +10,7 @@ import pandas as pd
 from search.errors import FailedError, UserError
 from search.leaderboard import TestValues, confirmations
 from search.records import Interval, interval
+from search.repeated_trainings import as_one
 
 LOWER_IS_BETTER = "query_loss"
 IN_PERCENT = ("query_accuracy", "query_iou")
@@ -80,7 +81,7 @@ def over_seeds(frame: pd.DataFrame, read: TestValues) -> Values:
     So they are what a leaderboard shows. Episodes on which a seed has no finite number are left
     out. frame: from `search.tracking_reader.Reader.trials`.
     """
-    again = confirmations(frame).groupby("of_run")["run_id"].agg(list).to_dict()
+    again = confirmations(as_one(frame)).groupby("of_run")["run_id"].agg(list).to_dict()
 
     def values(run_id: str, metric: str) -> pd.Series[float]:
         seeds = read(again.get(run_id, [run_id]), metric)

@@ -17,6 +17,7 @@ from search.errors import FailedError, UserError
 from search.failures import TIME_LIMIT, failed, stopped
 from search.flatten import differences
 from search.records import Interval, interval
+from search.repeated_trainings import as_one
 from search.run_params import from_params
 
 COLUMNS = (
@@ -100,13 +101,15 @@ def leaderboard(
     Ranked by the mean over the fixed meta-validation episodes; of equal means the trial that was
     started first comes first. Meta-test is shown, never sorted by. Where confirmation runs of a
     trial have finished, its `test_*` are theirs; `failed_seeds` says how many others diverged, ran
-    out of memory or broke, of which no mean can tell.
+    out of memory or broke, of which no mean can tell. Trainings that differ in their seed alone are
+    one trial, which all of them confirm.
     frame: from `search.tracking_reader.Reader.trials`.
     test_values: gives the interval of a confirmation from each episode's mean over the seeds;
         without it, the mean half-width of the runs stands in, which is wider.
     top: show no more than so many. with_published: and then the best published default, if it is
         none of these.
     """
+    frame = as_one(frame)
     rows = _ranked(frame)
     rows = rows[rows["problem_hash"] == problem_hash]
     if rows.empty:
