@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from search.errors import FailedError, UserError
-from search.leaderboard import TestValues, confirmations
+from search.leaderboard import WITHOUT_META_LEARNING, TestValues, confirmations
 from search.records import Interval, interval
 from search.repeated_trainings import as_one
 
@@ -117,18 +117,29 @@ def compared(one: str, other: str, metrics: Sequence[str], values: Values) -> li
 
 
 def gain(board: pd.DataFrame, name: str, values: Values) -> str:
-    """Say how far the best is from the best published default; nothing where there is none.
+    """Say, a line each, how far the best is from what it has to be compared with, where that ran.
 
+    That is the best published default, and the best of each of `WITHOUT_META_LEARNING`.
     board: columns as in `search.leaderboard.COLUMNS`, best first. name: of what it is.
     Raises FailedError where they share too few episodes.
     """
-    published = board[board["published"]]
-    if published.empty:
-        return ""
-    best, default = board.iloc[0], published.iloc[0]
+    best, lines = board.iloc[0], []
     if best["published"]:
-        return f"The best is the published default of {best['algorithm']}."
-    [found] = compared(best["run_id"], default["run_id"], [best["metric"]], values)
+        lines.append(f"The best is the published default of {best['algorithm']}.")
+    others = [(PUBLISHED, "the best published default", board[board["published"]])]
+    for algorithm in WITHOUT_META_LEARNING:
+        rows = board[board["algorithm"] == algorithm]
+        others.append((algorithm, f"the best of {algorithm}", rows))
+    for word, what, rows in others:
+        told = best["published"] if word == PUBLISHED else best["algorithm"] == word
+        if not (told or rows.empty):
+            lines.append(_lead(best, rows.iloc[0], what, values) + f"{name} 1 {word}")
+    return "\n".join(lines)
+
+
+def _lead(best: pd.Series, other: pd.Series, what: str, values: Values) -> str:
+    """Say how far the best is from another, up to what compares them."""
+    [found] = compared(best["run_id"], other["run_id"], [best["metric"]], values)
     percent = found.metric in IN_PERCENT
     scale, unit = (100.0, " percentage points") if percent else (1.0, "")
     low, mean, high = sorted(
@@ -140,11 +151,10 @@ def gain(board: pd.DataFrame, name: str, values: Values) -> str:
     doubt = "" if near > 0 else ", no clear difference"
     way = "lower" if sign < 0 else "higher"
     trained = ""
-    if best["episodes"] != default["episodes"]:
-        trained = f", after {best['episodes']:,} training episodes against {default['episodes']:,}"
+    if best["episodes"] != other["episodes"]:
+        trained = f", after {best['episodes']:,} training episodes against {other['episodes']:,}"
     return (
         f"Rank 1 has a {found.metric} {way} by {sign * mean:.3g}{unit} "
-        f"(95 %: {near:.3g} to {far:.3g}{doubt}) than the best published default, rank "
-        f"{default['rank']}, on the same {found.difference.n:,} meta-test episodes{trained}:  "
-        f"metasweep compare {name} 1 {PUBLISHED}"
+        f"(95 %: {near:.3g} to {far:.3g}{doubt}) than {what}, rank {other['rank']}, "
+        f"on the same {found.difference.n:,} meta-test episodes{trained}:  metasweep compare "
     )

@@ -46,6 +46,9 @@ COLUMNS = (
     "run_id",
 )
 HASH_SHOWN = 8
+WITHOUT_META_LEARNING = ("scratch", "pretrain")
+"""Algorithms that tell what meta-learning is worth: no training before an episode, and one on all
+examples together."""
 
 TestValues = Callable[[Sequence[str], str], "Sequence[pd.Series[float]]"]
 """(run ids, metric) -> of each run, the metric on each meta-test episode, by episode index."""
@@ -94,7 +97,7 @@ def leaderboard(
     test_values: TestValues | None = None,
     top: int | None = None,
     *,
-    with_published: bool = False,
+    with_references: bool = False,
 ) -> pd.DataFrame:
     """Rank the finished trials of one problem; columns as in `COLUMNS`, best first.
 
@@ -106,8 +109,8 @@ def leaderboard(
     frame: from `search.tracking_reader.Reader.trials`.
     test_values: gives the interval of a confirmation from each episode's mean over the seeds;
         without it, the mean half-width of the runs stands in, which is wider.
-    top: show no more than so many. with_published: and then the best published default, if it is
-        none of these.
+    top: show no more than so many. with_references: and then the best published default and the
+        best of each of `WITHOUT_META_LEARNING`, where they are none of these.
     """
     frame = as_one(frame)
     rows = _ranked(frame)
@@ -118,8 +121,11 @@ def leaderboard(
     ascending = problem.direction == "minimize"
     rows = rows.sort_values("validation_mean", ascending=ascending, kind="stable")
     rows = rows.assign(rank=range(1, len(rows) + 1))
-    best_published = rows[rows["published"] & with_published].iloc[:1]
-    rows = pd.concat([rows.iloc[:top], best_published]).drop_duplicates("rank")
+    shown = [rows.iloc[:top]]
+    if with_references:
+        shown.append(rows[rows["published"]].iloc[:1])
+        shown += [rows[rows["algorithm"] == name].iloc[:1] for name in WITHOUT_META_LEARNING]
+    rows = pd.concat(shown).drop_duplicates("rank").sort_values("rank")
     frame = frame[(frame["problem_hash"] == problem_hash) & frame["of_run"].isin(rows["run_id"])]
     finished = confirmations(frame)
     again = _confirmed(finished, problem.metric, test_values)
@@ -156,7 +162,8 @@ class Baseline:
 class Standing:
     """How the trials of one problem stand.
 
-    ranked: columns as in `COLUMNS`, best first, the best published default always among them.
+    ranked: columns as in `COLUMNS`, best first, always with what it is to be compared with: the
+        best published default, and the best without meta-learning.
     failed: columns as in `search.failures.COLUMNS`.
     stopped: how many trials the search itself stopped before their end.
     baselines: what does not learn, which each of them has to be compared with, the strongest first;
@@ -189,7 +196,7 @@ def standing(
         nothing = pd.DataFrame(columns=list(COLUMNS))
         return Standing(nothing, failed(frame, prefix), stopped(frame, prefix))
     problem_hash = choose_problem(frame, bare, prefix)
-    ranked = leaderboard(frame, problem_hash, test_values, top, with_published=True)
+    ranked = leaderboard(frame, problem_hash, test_values, top, with_references=True)
     return Standing(
         ranked,
         failed(frame, problem_hash),

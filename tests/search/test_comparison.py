@@ -180,6 +180,33 @@ def test_the_gain_over_what_is_published_is_told(
     assert (unequal in told) == (said.endswith("than"))
 
 
+def test_the_gain_over_what_does_not_meta_learn_is_told() -> None:
+    found = pd.DataFrame(
+        {
+            "rank": [1, 2, 5, 6],
+            "algorithm": ["reptile", "pretrain", "scratch", "scratch"],
+            "run_id": ["best", "joint", "alone", "worse"],
+            "metric": "query_loss",
+            "published": [False, True, False, False],
+            "episodes": 900,
+        }
+    )
+    noise = pd.Series(0.01 * NOISE)
+    values = {"best": noise, "joint": noise + 0.25 + 0.001 * NOISE, "alone": FAR, "worse": FAR + 1}
+    lines = gain(found, "s", lambda run, metric: values[run]).splitlines()
+    of = ["the best published default, rank 2", "the best of scratch, rank 5"]
+    of.append("the best of pretrain, rank 2")
+    assert [line.partition(" than ")[2].partition(", on the")[0] for line in lines] == of
+    assert [line.rpartition(" ")[2] for line in lines] == ["published", "scratch", "pretrain"]
+    assert lines[2].startswith("Rank 1 has a query_loss lower by 0.25 (95 %: 0.25 to 0.25) than")
+    # The best itself is one of them.
+    [alone, published] = gain(
+        found.iloc[1:].assign(rank=[1, 2, 3]), "s", lambda run, metric: values[run]
+    ).splitlines()
+    assert alone == "The best is the published default of pretrain."
+    assert "than the best of scratch, rank 2, on" in published
+
+
 def test_a_confirmed_trial_is_compared_by_its_fresh_seeds() -> None:
     frame = pd.DataFrame(
         {

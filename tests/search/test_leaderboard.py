@@ -61,6 +61,15 @@ class TestRanking:
         assert list(standing(more, "first", top=4).ranked["rank"]) == [1, 2, 3, 4]
         assert list(leaderboard(more, config.problem.hash, top=2)["rank"]) == [1, 2]
 
+    def test_the_best_without_meta_learning_is_always_shown(self, row: MakeRow) -> None:
+        of = [("a", "maml"), ("b", "scratch"), ("c", "pretrain"), ("d", "scratch"), ("e", "maml")]
+        frame = pd.DataFrame(
+            [row(run, 0.1 * i, algorithm=name) for i, (run, name) in enumerate(of, 1)]
+        ).assign(validation_baseline=math.nan, test_baseline=math.nan)
+        assert list(standing(frame, "first", top=1).ranked["run_id"]) == ["a", "b", "c"]
+        assert list(standing(frame, "first", top=2).ranked["rank"]) == [1, 2, 3]
+        assert list(standing(frame, "first").ranked["rank"]) == [1, 2, 3, 4, 5]
+
     def test_accuracy_is_better_when_higher(self, row: MakeRow, accuracy: Config) -> None:
         frame = pd.DataFrame([row("a", 0.7, of=accuracy), row("b", 0.9, of=accuracy)])
         board = leaderboard(frame, accuracy.problem.hash)
