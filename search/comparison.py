@@ -70,8 +70,8 @@ def chosen(board: pd.DataFrame, name: str) -> pd.Series:
     algorithms = ", ".join(dict.fromkeys(board["algorithm"]))
     published = f"{PUBLISHED!r} for the best published default, " * bool(board["published"].any())
     raise UserError(
-        f"{name}: names no finished trial: give a rank from 1 to {len(board)}, an algorithm "
-        f"({algorithms}), whose best is meant, {published}or the beginning of a run id"
+        f"{name}: names no row of the leaderboard: give a rank from 1 to {len(board)}, an "
+        f"algorithm ({algorithms}), whose best is meant, {published}or the beginning of a run id"
     )
 
 

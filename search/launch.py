@@ -50,6 +50,7 @@ from search.spec import Spec, parse_spec
 from search.study import CONFIG, SearchStudy
 from search.synchronize import store_of
 from search.tracking import Tracker
+from search.tracking_client import check
 from search.tracking_reader import Reader
 from search.versions import versions_here
 
@@ -84,6 +85,7 @@ def start(
     began = time.monotonic()
     check_storage(storage)
     tracker = Tracker(tracking_uri, storage.expanduser().absolute() / "artifacts")
+    check(tracker.uri)
     reader = Reader(tracking_uri)
     name = spec.name if named else free_name(storage, spec.name, reader.find_search)
     folder = SearchFolder(storage, name)
@@ -137,6 +139,7 @@ def resume(
             spec = spec.model_copy(update={"budget": budget})
         record = replace(record, data=data or record.data)
         tracker = Tracker(uri, storage.expanduser().absolute() / "artifacts")
+        check(uri)
         problem, _ = load_problem(spec, record.data)
         reader = Reader(uri)
         if not record.run_id:

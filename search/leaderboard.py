@@ -68,7 +68,7 @@ def choose_problem(frame: pd.DataFrame, name: str, prefix: str = "") -> str:
     Raises FailedError when no trial has finished, and UserError when `prefix` fits none, or
     several problems are left: their trials are not comparable.
     """
-    ranked = _ranked(frame)
+    ranked = _ranked(as_one(frame))
     if ranked.empty:
         raise FailedError(_nothing_to_rank(frame, name))
     problems = {h: from_params(params).problem for h, params in _first_params(ranked).items()}

@@ -11,49 +11,86 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from search.errors import UserError
+from search.run_params import from_params
+
+COSTS = ("train_seconds", "adaptation_ms")
+"""Which are shown as means, as meta-validation is; of memory the most."""
+
 
 def as_one(frame: pd.DataFrame) -> pd.DataFrame:
     """Return runs in which trainings that differ in their seed alone have become one.
 
-    The first of them stands for all, by the mean of their meta-validation; its interval is as wide
-    as theirs are on average. All are its confirmations, itself too: none was chosen by its number.
-    Those that failed count as seeds of it that failed. What was trained with a seed again counts
-    once.
+    The first of them stands for all, by means over the seeds; its interval is as wide as theirs are
+    on average. All are its confirmations, itself too: none was chosen by its number. Those that
+    failed count as seeds of it that failed. Of a seed that was trained again the last one counts. A
+    training that repeats a trial, seed and all, is left out of this: that one was chosen.
     frame: from `search.tracking_reader.Reader.trials`, in the order in which runs were started.
     """
-    trainings = frame[(frame["kind"] == "train") & (frame["state"] != "RUNNING")]
+    if (frame["kind"] == "train").sum() < 2:
+        return frame
+    trainings = _not_chosen(
+        frame, frame[(frame["kind"] == "train") & (frame["state"] != "RUNNING")]
+    )
     if len(trainings) < 2:
         return frame
-    alike = [_but_seed(*key) for key in zip(*(trainings[k] for k in KEYS), strict=True)]
+    alike = trainings["params"].map(_but_seed) + trainings["problem_hash"]
     changed, added, merged = {}, [], []
-    for _, group in trainings.groupby(pd.Series(alike, trainings.index), sort=False):
+    for _, group in trainings.groupby(alike, sort=False):
         is_good = (group["state"] == "COMPLETE") & np.isfinite(group["validation_mean"])
-        # By seed, the ones with a number first.
-        seeds = pd.concat([group[is_good], group[~is_good]]).drop_duplicates("seed")
-        good = seeds[seeds.index.isin(group.index[is_good])]
-        if good.empty:
+        good = group[is_good].drop_duplicates("seed", keep="last")
+        if len(group) == 1 or good.empty:
             continue
+        bad = group[~is_good & ~group["seed"].isin(good["seed"])].drop_duplicates("seed")
         first = good.index[0]
         merged += [run for run in group.index if run != first]
-        others = seeds if len(good) > 1 else seeds.drop(first)
-        added.append(others.assign(kind="confirmation", of_run=good.at[first, "run_id"]))
-        changed[first] = _means(good)
+        others = [bad] if len(good) == 1 else [good, bad]
+        name = good.at[first, "run_id"]
+        added += [rows.assign(kind="confirmation", of_run=name) for rows in others if len(rows)]
+        if len(good) > 1:
+            changed[first] = _means(good)
     frame = frame.drop(merged)
-    for first, values in changed.items():
-        for name, value in values.items():
-            frame.at[first, name] = value
-    return pd.concat([frame, *(rows for rows in added if len(rows))], ignore_index=True)
+    for run, values in changed.items():
+        for column, value in values.items():
+            frame.at[run, column] = value
+    return pd.concat([frame, *added], ignore_index=True)
 
 
-KEYS = ("problem_hash", "params")
+def _not_chosen(frame: pd.DataFrame, trainings: pd.DataFrame) -> pd.DataFrame:
+    """Return the trainings that repeat no trial with the seed by which it was chosen."""
+    names = ["problem_hash", "algorithm", "network", "seed"]
+    trials = frame[frame["kind"] == "trial"].merge(trainings[names].drop_duplicates(), on=names)
+    taken = {
+        (_but_seed(params), seed)
+        for params, seed in zip(trials["params"], trials["seed"], strict=True)
+    }
+    own = zip(trainings["params"], trainings["seed"], strict=True)
+    return trainings[[(_but_seed(params), seed) not in taken for params, seed in own]]
 
 
-def _but_seed(problem: str, params: Mapping[str, str]) -> str:
-    return repr((problem, sorted(item for item in params.items() if item[0] != "seed")))
+def _but_seed(params: Mapping[str, str]) -> str:
+    """Return what is learned with, and how long; not with which seed, on which device and data.
+
+    Which data is for the problem's hash to say, wherever they lie.
+    """
+    try:
+        config = from_params(params)
+    except (KeyError, TypeError, UserError):  # Of another version.
+        return repr(sorted(item for item in params.items() if item[0] != "seed"))
+    learner = (config.algorithm, config.network, *map(_sorted, (config.hyper, config.settings)))
+    return repr((*learner, config.episodes, config.rungs, config.seeds))
+
+
+def _sorted(values: Mapping[str, object]) -> list[tuple[str, object]]:
+    return sorted(values.items())
 
 
 def _means(runs: pd.DataFrame) -> dict[str, float]:
     mean = float(runs["validation_mean"].mean())
     half = float((runs["validation_ci95_high"] - runs["validation_ci95_low"]).mean()) / 2
-    ends = {"validation_ci95_low": mean - half, "validation_ci95_high": mean + half}
-    return {"validation_mean": mean, **ends}
+    found = {"validation_mean": mean}
+    found |= {"validation_ci95_low": mean - half, "validation_ci95_high": mean + half}
+    found |= {name: float(runs[name].mean()) for name in COSTS if name in runs}
+    if "peak_memory_mb" in runs:
+        found["peak_memory_mb"] = float(runs["peak_memory_mb"].max())
+    return found

@@ -30,14 +30,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CONNECT_SECONDS = 5
+LOCKED_SECONDS = 20
+"""For which a SQLite file that others write to is waited for, as MLflow does."""
 TURN_SECONDS, TURN_POLL_SECONDS = 120, 0.01
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 OUR_MISTAKES = (TypeError, AttributeError, NameError, LookupError, AssertionError)
 """What no store raises: to call it a store that is down would hide it."""
 SERVERS = ("http", "https")
-
-for chatty in ("alembic", "mlflow.store.db.utils"):
-    logging.getLogger(chatty).setLevel(logging.ERROR)
 
 
 def resolve_uri(uri: str | None = None) -> str:
@@ -73,6 +72,8 @@ def connect(uri: str) -> MlflowClient:
     # Imported here: it takes seconds, and what is read from a database needs none of it.
     from mlflow import MlflowClient
 
+    for chatty in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     with explained(uri):
         if is_database(uri):
             _open_database(uri)
@@ -132,6 +133,8 @@ def engine_of(uri: str) -> sqlalchemy.Engine:
     options = {}
     if url.get_backend_name() in ("postgresql", "mysql"):
         options["connect_timeout"] = CONNECT_SECONDS
+    elif url.get_backend_name() == "sqlite" and "timeout" not in url.query:
+        options["timeout"] = LOCKED_SECONDS
     return sqlalchemy.create_engine(url, connect_args=options, poolclass=sqlalchemy.NullPool)
 
 

@@ -8,6 +8,7 @@ columns since MLflow 1; where they are not there, MLflow's client has to look.
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from search.tracking_query import Recorded
 EXPERIMENTS = table(
     "experiments", column("experiment_id"), column("name"), column("lifecycle_stage")
 )
+WORKSPACES, WORKSPACE = "MLFLOW_ENABLE_WORKSPACES", "workspace"
 RUNS = table(
     "runs",
     column("run_uuid"),
@@ -54,6 +56,7 @@ class Database:
         kind, named = TAGS.alias(), TAGS.alias()
         query = (
             _active()
+            .add_columns(named.c.value)
             .join(EXPERIMENTS, EXPERIMENTS.c.experiment_id == RUNS.c.experiment_id)
             .join(kind, kind.c.run_uuid == RUNS.c.run_uuid)
             .join(named, named.c.run_uuid == RUNS.c.run_uuid)
@@ -63,13 +66,22 @@ class Database:
                 and_(named.c.key == "metasweep.search", named.c.value == name),
             )
         )
-        found = self._rows(query.limit(1))
+        # Some databases take "first" for "First".
+        found = [run for *run, value in self._rows(query) if value == name]
         return _recorded(found[0], {}, {}, {}) if found else None
 
     def experiment(self, name: str) -> str | None:
         """Return the id of an experiment, deleted ones among them, or None."""
-        found = self._rows(select(EXPERIMENTS.c.experiment_id).where(EXPERIMENTS.c.name == name))
-        return str(found[0][0]) if found else None
+        of = EXPERIMENTS.c
+        rows = self._rows(select(of.experiment_id, of.name).where(of.name == name))
+        found = [experiment for experiment, value in rows if value == name]
+        return str(found[0]) if found else None
+
+    def has_workspaces(self) -> bool:
+        """Say whether experiments are of more than the one workspace that there is by default."""
+        workspace: sqlalchemy.ColumnClause[str] = column(WORKSPACE)
+        others = select(workspace).select_from(EXPERIMENTS).where(workspace != "default")
+        return bool(self._rows(others.limit(1)))
 
     def runs(self, experiment: str, parent: str | None = None) -> list[Recorded]:
         """Return the runs of an experiment, or of those the ones below another, oldest first.
@@ -122,16 +134,21 @@ class Database:
 def opened(uri: str) -> Database | None:
     """Return the database at a tracking URI; None where there is none, or none of MLflow's yet.
 
+    Nor is there one where MLflow keeps the experiments of several workspaces apart.
     Raises what SQLAlchemy raises.
     """
-    if not is_database(uri):
+    if not is_database(uri) or os.environ.get(WORKSPACES, "").lower() in ("true", "1"):
         return None
     url = sqlalchemy.make_url(uri)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         return None
     engine = engine_of(uri)
-    there = set(sqlalchemy.inspect(engine).get_table_names())
-    return Database(engine) if {each.name for each in NEEDED} <= there else None
+    there = sqlalchemy.inspect(engine)
+    if not {each.name for each in NEEDED} <= set(there.get_table_names()):
+        return None
+    database = Database(engine)
+    columns = {each["name"] for each in there.get_columns(EXPERIMENTS.name)}
+    return None if WORKSPACE in columns and database.has_workspaces() else database
 
 
 def _active() -> Select[Any]:

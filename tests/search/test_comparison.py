@@ -51,7 +51,9 @@ def test_a_trial_is_named_by_rank_algorithm_or_run(name: str, run: str) -> None:
 
 @pytest.mark.parametrize("name", ["4", "0", "maml", "abc", "zzzz"])
 def test_what_names_none_is_told_what_does(name: str) -> None:
-    with pytest.raises(UserError, match=rf"{name}: names no .* from 1 to 3, an .*fomaml, scratch"):
+    with pytest.raises(
+        UserError, match=rf"{name}: names no row of .* from 1 to 3, an .*fomaml, scratch"
+    ):
         chosen(BOARD, name)
 
 
@@ -126,7 +128,7 @@ def test_the_command_compares_what_was_recorded(
     ) in told
     wrong = call("compare", "first", "1", "7", f"--tracking-uri={tracking_uri}", folder=tmp_path)
     assert wrong.code == 2
-    assert "7: names no finished trial: give a rank from 1 to 2" in wrong.errors
+    assert "7: names no row of the leaderboard: give a rank from 1 to 2" in wrong.errors
 
 
 NOISE = np.random.default_rng(0).normal(size=100)

@@ -25,12 +25,12 @@ def frame(row: MakeRow, config: Config) -> pd.DataFrame:
     lucky = {"validation_ci95_low": 0.0, "validation_ci95_high": 0.02}
     return pd.DataFrame(
         [
-            row("trial", 0.3, 0.35),
+            row("trial", 0.3, 0.35, of=replace(config, seed=9)),
             row("s0", 0.5, 0.6, of=one[0], kind="train"),
             row("other", 0.32, 0.4, of=other, kind="train"),
             row("s1", 0.01, 0.1, of=one[1], kind="train", **lucky),
-            row("s2", 0.6, 0.5, of=one[2], kind="train"),
-            row("s2 again", 0.6, 0.5, of=one[2], kind="train"),
+            row("s2 before", 0.0, 0.0, of=one[2], kind="train"),
+            row("s2", 0.6, 0.5, of=one[2], kind="train", train_seconds=2.75, peak_memory_mb=90.0),
             row("s3", np.nan, np.nan, of=one[3], kind="train", state="FAIL", reason="diverged"),
             row("s4", 0.0, 0.0, of=one[4], kind="train", state="RUNNING"),
         ]
@@ -46,6 +46,8 @@ def test_the_luckiest_seed_does_not_stand_for_all(frame: pd.DataFrame, config: C
     assert merged["validation_ci95_high"] == pytest.approx(merged["validation_mean"] + half)
     assert merged["validation_ci95_low"] == pytest.approx(merged["validation_mean"] - half)
     assert merged["test_mean"] == pytest.approx((0.6 + 0.1 + 0.5) / 3)
+    assert merged["train_seconds"] == pytest.approx((1.25 + 1.25 + 2.75) / 3)
+    assert merged["peak_memory_mb"] == 90.0
     assert merged["confirmed"]
     assert merged["failed_seeds"] == 1
     assert list(board["confirmed"]) == [False, False, True]
@@ -69,6 +71,50 @@ def test_meta_test_is_that_of_all_seeds_episode_by_episode(
     assert board.loc["s0", "test_ci95_low"] == pytest.approx(expected.ci95_low)
     values = over_seeds(frame, read)
     assert values("s0", "query_loss").to_numpy() == pytest.approx(mean)
+
+
+def test_a_seed_that_was_chosen_for_its_number_confirms_nothing(
+    row: MakeRow, config: Config
+) -> None:
+    """`export` writes the seed of the best trial, and `train` begins with it."""
+    frame = pd.DataFrame(
+        [
+            row("trial", 0.1, 0.2),
+            row("pruned", 0.1, 0.2, of=replace(config, seed=2), state="PRUNED"),
+            *(
+                row(f"s{seed}", 0.1 + seed, 0.2 + seed, of=replace(config, seed=seed), kind="train")
+                for seed in (config.seed, 11, 12)
+            ),
+        ]
+    )
+    board = leaderboard(frame, config.problem.hash).set_index("run_id")
+    assert list(board.index) == ["trial", f"s{config.seed}", "s11"]
+    assert list(board["confirmed"]) == [False, False, True]
+    assert board.loc["s11", "validation_mean"] == pytest.approx(11.6)
+    assert board.loc["s11", "test_mean"] == pytest.approx(11.7)
+
+
+def test_where_it_ran_makes_no_other_configuration(row: MakeRow, config: Config) -> None:
+    there = replace(config.problem, options={"folder": "/there"})
+    runs = [
+        replace(config, seed=0),
+        replace(config, seed=1, device="cuda:1", threads=4, formulation={"chunk": 3}),
+        replace(config, seed=2, problem=there),
+        replace(config, seed=3, episodes=config.episodes + 1),
+        replace(config, seed=4, seeds=2),
+    ]
+    frame = pd.DataFrame([row(f"s{run.seed}", 0.1, of=run, kind="train") for run in runs])
+    frame["problem_hash"] = config.problem.hash
+    board = leaderboard(frame, config.problem.hash).set_index("run_id")
+    assert board["confirmed"].to_dict() == {"s0": True, "s3": False, "s4": False}
+
+
+def test_what_another_version_recorded_is_told_apart_by_all_that_is_known(row: MakeRow) -> None:
+    old = [{"seed": str(seed), "gone": "1", "new": str(seed // 2)} for seed in range(4)]
+    frame = pd.DataFrame(
+        [row(f"s{i}", 0.1, kind="train", seed=i, params=params) for i, params in enumerate(old)]
+    )
+    assert list(as_one(frame)["kind"]) == ["train", "train", *["confirmation"] * 4]
 
 
 def test_one_seed_that_went_well_confirms_nothing(row: MakeRow, config: Config) -> None:

@@ -19,6 +19,7 @@ from search.leaderboard import standing
 from search.tracking import Tracker
 from search.tracking_client import connect
 from search.tracking_reader import Reader
+from tests.cli import call
 from tests.search.small_runs import small_config
 from tests.servers import empty_store, postgres
 
@@ -143,7 +144,7 @@ def test_a_trial_that_ends_meanwhile_has_its_summaries(
     tracker = Tracker(uri, tmp_path)
     search = tracker.start_search(config.problem, "first", {}, seed=0)
     of = {"search_name": "first", "search_run_id": search}
-    trials = [tracker.start_trial(config, "trial", number, **of) for number in range(6)]
+    trials = [tracker.start_trial(config, "trial", number, **of) for number in range(12)]
     ending = iter(trials)
     rows = tracking_database.Database._rows
 
@@ -180,6 +181,36 @@ def test_what_is_missing_is_not_made(tmp_path: Path) -> None:
     assert tracking_database.opened(f"sqlite:///{tmp_path / 'mlflow.db'}") is None
     assert list(tmp_path.iterdir()) == []
     assert tracking_database.opened("http://127.0.0.1:1") is None
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_experiments_of_workspaces_are_left_to_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    file = tmp_path / "mlflow.db"
+    empty_store(file)
+    assert tracking_database.opened(f"sqlite:///{file}") is not None
+    if enabled:
+        monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    else:
+        with sqlite3.connect(file) as connection:
+            connection.execute("update experiments set workspace = 'of another team'")
+        connection.close()
+    assert tracking_database.opened(f"sqlite:///{file}") is None
+
+
+def test_a_store_that_mlflow_refuses_stops_a_search_at_once(tmp_path: Path) -> None:
+    """It can be read, but nothing could be recorded in it."""
+    file = tmp_path / "mlflow.db"
+    empty_store(file)
+    with sqlite3.connect(file) as connection:
+        connection.execute("update alembic_version set version_num = '0'")
+    connection.close()
+    done = call("search", "sinusoid", folder=tmp_path)
+    assert done.code == 1, done.output
+    assert "Traceback" not in done.output
+    assert "database schema" in done.errors
+    assert not (tmp_path / "metasweep-store").exists()
 
 
 def test_a_leaderboard_stands_on_it(uri: str, recorded: dict[str, str]) -> None:
