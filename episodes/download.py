@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,12 +85,18 @@ def _receive(response: Response, url: str, part: Path, have: int, most: int) -> 
         output.seek(have)
         output.truncate()
         length = response.headers.get("Content-Length")
-        progress = _Progress(url, None if length is None else have + int(length))
+        total = None if length is None else have + int(length)
+        if total is not None and total > most:  # Told before any of it has come.
+            raise ValueError(f"{total} bytes, at most {most} expected")
+        progress = _Progress(url, total)
         for chunk in response.iter_content(_CHUNK_BYTES):
             if output.tell() + len(chunk) > most:
                 raise ValueError(f"more than {most} bytes")
             output.write(chunk)
             progress.show(output.tell())
+        # It may be given its name next, which must not outlive its content in a power cut.
+        output.flush()
+        os.fsync(output.fileno())
 
 
 class _Progress:

@@ -1,7 +1,8 @@
-"""Passwords in addresses: finding them, and showing an address without."""
+"""Passwords in addresses and in the texts of errors: finding them, and showing these without."""
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import unquote
 
@@ -16,6 +17,14 @@ _PARAMETER = re.compile(
     r"([?&;][\w.-]*(?:password|passwd|pwd|secret|token|credential|key|signature|sig)=)([^\s&;#'\"]*)",
     re.IGNORECASE,
 )
+
+_ASSIGNED = re.compile(r"(\b(?:password|passwd|pwd)\s*=\s*)([^\s'\",;)]+|'[^']*'|\"[^\"]*\")", re.I)
+"""As PostgreSQL's library writes it."""
+_AUTHORIZED = re.compile(r"(\bauthorization['\"]?\s*:\s*['\"]?\w+\s+)([\w.~+/-]{8,}=*)", re.I)
+
+_SECRET_VARIABLE = re.compile(r"(TOKEN|PASSWORD|PASSWD|SECRET|ACCESS_KEY|API_KEY|CREDENTIALS?)$")
+_LEAST_CHARACTERS = 8
+"""Of a secret that is looked for wherever it may stand; shorter ones are words."""
 
 _WITHIN = (_BEFORE_HOST, _PARAMETER)
 _PATTERNS = (_WHOLE, *_WITHIN)
@@ -32,6 +41,22 @@ def masked_within(text: str) -> str:
     In it an address ends at the first space."""
     for pattern in _WITHIN:
         text = _masked(text, pattern)
+    return text
+
+
+def without_secrets(text: str) -> str:
+    """Return the text of an error of any origin without what is known to be secret.
+
+    That are passwords in addresses, after `password=` and in headers, and the values of environment
+    variables whose names call them a token, a password or a secret.
+    """
+    text = masked_within(text)
+    for pattern in (_ASSIGNED, _AUTHORIZED):
+        text = _masked(text, pattern)
+    named = (value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name.upper()))
+    for value in sorted(named, key=len, reverse=True):
+        if len(value) >= _LEAST_CHARACTERS:
+            text = text.replace(value, MASKED)
     return text
 
 

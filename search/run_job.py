@@ -26,7 +26,7 @@ from search.config import Config
 from search.disk import PATIENT, StillFullError, Waiting, patiently
 from search.errors import UserError
 from search.jobs import Progress
-from search.masking import masked_within
+from search.masking import without_secrets
 from search.memory import is_out_of_memory
 from search.records import Interval, interval
 from search.training import Report, meta_train
@@ -174,10 +174,10 @@ def _json(progress: Progress) -> dict[str, Any]:
 def failure(error: Exception, folder: Path) -> Progress:
     """Tell lack of memory, which the configuration can be blamed for, from everything else.
 
-    A traceback is kept of what is not a user's to mend. Neither shows a password of an address,
-    which the error of a user's own code may hold.
+    A traceback is kept of what is not a user's to mend. Neither shows a password or a token, which
+    the error of a user's own code may hold.
     """
-    text = masked_within(str(error))
+    text = without_secrets(str(error))
     reason = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
     if is_out_of_memory(error):
         return Progress("out_of_memory", 0, reason=f"out of memory: {reason}")
@@ -185,6 +185,6 @@ def failure(error: Exception, folder: Path) -> Progress:
         return Progress("failed", 0, reason=text)
     with contextlib.suppress(OSError):  # What is wrong may be the disk.
         folder.mkdir(parents=True, exist_ok=True)
-        trace = masked_within("".join(traceback.format_exception(error)))
+        trace = without_secrets("".join(traceback.format_exception(error)))
         (folder / "error.txt").write_text(trace)
     return Progress("failed", 0, reason=f"{reason} (traceback: {folder / 'error.txt'})")

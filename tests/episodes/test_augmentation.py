@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from episodes import load
+from episodes import augmentation, load
 from episodes.augmentation import (
     DRAWS,
     Augmentation,
@@ -153,9 +153,21 @@ def test_rotations_are_classes_of_meta_train():
                 assert upright[np.ascontiguousarray(back).tobytes()] // 6 == number // 4
 
 
-def test_examples_are_made_on_the_device_that_is_named():
-    there = episodes_with(flip=True).sampling_on(torch.device("meta"))
-    episodes = there.sample("validation", 0, range(2))
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_examples_are_made_and_augmented_on_the_device_that_is_named(split, monkeypatch):
+    everything = {"flip": True, "crop_padding": 2, "jitter": 0.4, "rotations": True}
+    there = episodes_with(**everything).sampling_on(torch.device("meta"))
+    worked_on = []
+    for name in ("flip_left_right", "random_crop", "color_jitter", "rotate"):
+        work = getattr(augmentation, name)
+
+        def noted(images, *given, work=work):
+            worked_on.append(images.device.type)
+            return work(images, *given)
+
+        monkeypatch.setattr(augmentation, name, noted)
+    episodes = there.sample(split, 0, range(2))
+    assert worked_on == (["meta"] * 4 if split == "train" else [])
     assert episodes.query.inputs.device.type == episodes.query.targets.device.type == "meta"
     assert episodes.classes.device.type == episodes.index.device.type == "cpu"
     assert episodes.query.inputs.shape == (2, 6, 3, 8, 8)

@@ -80,6 +80,16 @@ def test_a_failed_download_leaves_nothing(serve, tmp_path, md5, name, reason):
     assert left_behind(tmp_path) == []
 
 
+def test_a_file_that_is_too_large_is_refused_before_it_comes(serve, tmp_path):
+    path = tmp_path / "few.zip"
+    with (
+        serve({"few.zip": CONTENT}) as (address, _),
+        pytest.raises(DataError, match=f"{len(CONTENT)} bytes, at most 1000 expected"),
+    ):
+        download(f"{address}/few.zip", MD5, path, most=1000)
+    assert left_behind(tmp_path) == []
+
+
 def test_an_interrupted_download_is_continued(serve, tmp_path, capsys):
     path = tmp_path / "few.zip"
     have = 0
@@ -133,7 +143,7 @@ def test_a_part_that_is_whole_only_takes_its_name(serve, tmp_path):
 def test_a_server_that_sends_more_than_there_should_be_is_left(serve, tmp_path):
     path = tmp_path / "few.zip"
     with (
-        serve({"few.zip": CONTENT}) as (address, _),
+        serve({"few.zip": CONTENT}, length=False) as (address, _),
         pytest.raises(DataError, match=r"few\.zip: more than 100000 bytes"),
     ):
         download(f"{address}/few.zip", MD5, path, 100_000)

@@ -156,6 +156,21 @@ def test_long_sentences_are_left_out(folder: Path) -> None:
     assert set().union(*sentences_of(loaded(folder), "test")) == {f"short{n}" for n in range(9)}
 
 
+def test_subwords_are_learned_from_meta_train_alone(folder: Path) -> None:
+    def pieces() -> list[str]:
+        return list(loaded(folder).subwords.pieces)
+
+    before = pieces()
+    write(folder, "zqzqzq", range(20, 50))
+    (folder / "zqzqzq.txt.gz").replace(folder / "ccc.txt.gz")
+    write(folder, "zqzqzq", range(10, 30))
+    (folder / "zqzqzq.txt.gz").replace(folder / "ddd.txt.gz")
+    assert pieces() == before
+    write(folder, "zqzqzq", range(0, 40))
+    (folder / "zqzqzq.txt.gz").replace(folder / "aaa.txt.gz")
+    assert pieces() != before
+
+
 def test_what_the_symbols_depend_on_is_in_the_digest(folder: Path, tmp_path: Path) -> None:
     digest = loaded(folder).digest
     assert loaded(folder, shots=1, query_shots=1).digest == digest

@@ -13,7 +13,7 @@ from subprocess import Popen
 from search.disk import PATIENT
 from search.trial_folder import TrialFolder
 from tests.cli import said_by_now, wait_until
-from tests.faults.audit import Audit, audit
+from tests.faults.audit import Audit, Kept, audit, audit_kept, kept
 from tests.faults.machine import allowed
 from tests.faults.setting import EPISODES, NAME, Setting, spec
 
@@ -132,12 +132,20 @@ def files_cut_short(setting: Setting) -> Audit:
             setting.wait_sealed(number, 2)
         driver.kill()
         driver.wait()
+    before = kept(setting.left)
     for number, pattern in enumerate(DAMAGES):
         cut_short(setting, number, pattern)
+        before = but_one(before, number)
     done = setting.run("resume", NAME)
-    found = audit(setting.left, 3, repeat=(2,))
+    found = audit(setting.left, 3, repeat=(0, 1, 2))
+    audit_kept(found, setting.left, before, interrupted=(0, 1, 2))
     found.expect(done.code == 0, done.output[-3000:])
     return found
+
+
+def but_one(before: Kept, number: int) -> Kept:
+    """Return what may be left of what was kept, where a trial's newest file is cut short."""
+    return Kept(before.shards | {number: before.shards[number][:-1]}, before.attempts)
 
 
 def cut_short(setting: Setting, number: int, pattern: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.cli import said_by_now, session_members, wait_until
 from tests.faults import disks, processes
-from tests.faults.audit import Audit, Kept, audit, audit_kept, kept
+from tests.faults.audit import Audit, audit, audit_kept, kept
 from tests.faults.clock import Clock
 from tests.faults.setting import NAME, Setting, spec
 
@@ -71,7 +71,7 @@ def _on_one_machine(setting: Setting, disk: Path | None, watch: Clock | None) ->
     found.wrong += seen.wrong + complaints
     audit_kept(found, setting.left, killed, interrupted=(1,))
     # The newest was cut short.
-    audit_kept(found, setting.left, _but_one(before, 4), interrupted=(4,))
+    audit_kept(found, setting.left, disks.but_one(before, 4), interrupted=(4,))
     again = [number for number in range(6) if processes.attempts(setting, number) > 1]
     found.expect(again == [1, 4], f"trials {again} were gone on with")
     found.expect(winner.returncode == 0, output[-2000:])
@@ -83,7 +83,3 @@ def _on_one_machine(setting: Setting, disk: Path | None, watch: Clock | None) ->
     whole = "".join([*said, output])
     found.expect("Traceback" not in whole, whole[-4000:])
     return found
-
-
-def _but_one(before: Kept, number: int) -> Kept:
-    return Kept(before.shards | {number: before.shards[number][:-1]}, before.attempts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.masking import mask, masked, masked_within, secrets_of
+from search.masking import mask, masked, masked_within, secrets_of, without_secrets
 from search.spec import parse_spec
 from tests.search.specs import SMALLEST
 
@@ -76,6 +76,35 @@ def test_an_error_about_a_value_does_not_tell_the_password_in_it(where: str) -> 
 )
 def test_every_parameter_that_names_a_secret_is_masked(name: str) -> None:
     assert masked(f"http://head/?a=1&my_{name}=hidden&b=2") == f"http://head/?a=1&my_{name}=***&b=2"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("host=head password=hidden port=5432", "host=head password=*** port=5432"),
+        ("connect(user='a', password='hid den')", "connect(user='a', password=***)"),
+        ('{"PWD" = "hidden"}', '{"PWD" = "hidden"}'),
+        ("Authorization: Bearer abcdefgh.hidden==", "Authorization: Bearer ***"),
+        ("the token is 0123456789abcdef, they say", "the token is ***, they say"),
+        ("http://u:hidden@h: no", "http://u:***@h: no"),
+        ("sorted(found, key=len) of token", "sorted(found, key=len) of token"),
+        ("{'authorization': 'Basic abcdefgh'}", "{'authorization': 'Basic ***'}"),
+        ("Basic authentication failed", "Basic authentication failed"),
+        ("a bearer of news", "a bearer of news"),
+        ("/home/somebody/work: no such file", "/home/somebody/work: no such file"),
+    ],
+)
+def test_an_error_of_any_origin_tells_no_secret(
+    text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "RAY_AUTH_TOKEN": "0123456789abcdef",
+        "RAY_AUTH_TOKEN_PATH": "/home/somebody",
+        "PWD": "/home/somebody/work",
+        "OTHER_SECRET": "news",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert without_secrets(text) == shown
 
 
 def test_a_password_of_few_letters_does_not_shred_a_text() -> None:
