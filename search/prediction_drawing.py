@@ -95,7 +95,8 @@ def _draw_translations(
     made = [(each.title, each.texts) for each in predictions if each.texts is not None]
     if sentences is None or not made:
         return None
-    return draw_translations(sentences(episode.query)[0], made, class_name(episode, class_names))
+    [support], [query] = sentences(episode.support), sentences(episode.query)
+    return draw_translations(support, query, made, class_name(episode, class_names))
 
 
 def _draw_images(

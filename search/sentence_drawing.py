@@ -42,16 +42,23 @@ def draw_sentences(support: Sentences, query: Sentences, language: str) -> Figur
 
 
 def draw_translations(
-    query: Sentences, translations: Sequence[tuple[str, Sequence[str]]], language: str
+    support: Sentences,
+    query: Sentences,
+    translations: Sequence[tuple[str, Sequence[str]]],
+    language: str,
 ) -> Figure:
-    """Draw sentences of a query set with their English, and beside it what was made of them.
+    """Draw pairs of sentences, and beside those of the query set what was made of them.
 
-    translations: a title, and a translation of each sentence.
+    translations: a title, and a translation of each sentence of the query set.
     """
     titles = [title for title, _ in translations]
     made = zip(*(texts for _, texts in translations), strict=True)
     known = [(*pair, *others) for pair, others in zip(query, made, strict=True)]
-    return _drawn([Row("bold", (f"query: {language}", "English", *titles)), *_rows(known)])
+    blank = [""] * len(titles)
+    rows = [Row("bold", (f"support: {language}", "English", *blank))]
+    rows += _rows([(*pair, *blank) for pair in support])
+    rows += [Row("normal", ("", "", *blank))]
+    return _drawn([*rows, Row("bold", (f"query: {language}", "English", *titles)), *_rows(known)])
 
 
 @literally

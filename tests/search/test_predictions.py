@@ -174,7 +174,10 @@ def test_translations_stand_beside_what_was_wanted() -> None:
 
     figure = draw_predictions(episode, "translation", "", made, ["ron", "lvs"], sentences)
     assert figure is not None
-    shown = [text.get_text() for text in figure.axes[0].texts]
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    support, shown = texts[:16], texts[16:]
+    assert support[:4] == ["support: lvs", "English", " ", " "]
+    assert support[4:] == ["Labdien!", "Hello.", " ", " ", "Toms.", "Tom.", *6 * [" "]]
     assert shown[:4] == ["query: lvs", "English", "before", "after"]
     assert shown[4:8] == ["Labdien!", "Hello.", " ", "Hello."]
     assert shown[8:] == ["Toms.", "Tom.", "Tom.", "Tom!"]

@@ -21,14 +21,17 @@ from search.building import build
 from search.commands.evaluate import evaluate_checkpoint
 from search.comparison import COUNTS
 from search.config import Config, Problem
+from search.drawing import png
 from search.episode_checks import check_episodes
 from search.episode_table import measures
 from search.errors import UserError
 from search.jobs import Progress
 from search.leaderboard import Baseline, standing
+from search.pictures import predicted
+from search.prediction_drawing import draw_predictions
 from search.run_job import run_job
 from search.run_params import to_params
-from search.training import meta_train
+from search.training import meta_train, restore_learners
 from search.trial_folder import TrialFolder
 from search.try_out import check_outputs
 from spaces.algorithms import ALGORITHM_SPACES, COMPOSED
@@ -222,3 +225,24 @@ def test_prototypes_are_refused_before_any_compute() -> None:
     of = config("composed")
     with pytest.raises(RecipeError, match="head: 'prototypes': needs classes to tell apart"):
         build(replace(of, hyper={**of.hyper, "head": "prototypes"}), source())
+
+
+def test_pictures_tell_of_the_masks_that_were_measured() -> None:
+    tasks, of = source(), config()
+    *_, last = meta_train(of, tasks)
+    learner = restore_learners(of, tasks, last.snapshot)[of.seed]
+    seed, test = of.problem.evaluation_seed, last.records[1]
+    for index in range(2):
+        episode = tasks.sample("test", seed, range(index, index + 1))
+        found = predicted(learner, seed, episode, tasks)
+        measured = test.score_before[index], test.score_after[index]
+        whens = ("before adaptation", "after 2 steps")
+        assert [each.title for each in found] == [
+            f"{when}: IoU {100 * float(score):.0f} %"
+            for when, score in zip(whens, measured, strict=True)
+        ]
+        figure = draw_predictions(
+            episode, "segmentation", "masks", found, tasks.class_names("test")
+        )
+        assert figure is not None
+        assert len(png(figure)) > 1000

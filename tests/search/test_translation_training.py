@@ -15,8 +15,11 @@ from episodes.episode import TaskDistribution
 from networks import build
 from search.baseline import baseline
 from search.config import Config, Problem
+from search.drawing import png
 from search.errors import UserError
-from search.training import Report, meta_train
+from search.pictures import predicted
+from search.prediction_drawing import draw_predictions
+from search.training import Report, meta_train, restore_learners
 from search.try_out import check_outputs
 from spaces.algorithms import ALGORITHM_SPACES
 from spaces.space import Values
@@ -117,3 +120,38 @@ def test_the_baseline_predicts_by_frequency(task: TaskDistribution) -> None:
         losses.append(-sum(map(math.log, chances)) / len(query))
     assert found["validation_baseline"] == pytest.approx(sum(losses) / 2)
     assert found["test_baseline"] < math.log(task.outputs)
+
+
+def test_pictures_tell_of_the_translations_that_were_measured(task: TaskDistribution) -> None:
+    problem = Problem(
+        *("translation", "translation"),
+        *(4, 4),
+        rung_episodes=2,
+        ranking_episodes=3,
+        test_episodes=3,
+    )
+    defaults: Values = ALGORITHM_SPACES["fomaml"].defaults["translation"]
+    hyper = {**defaults, "meta_batch_size": 2, "inner_steps_evaluation": 2}
+    config = Config(
+        problem, "fomaml", "transformer", hyper, {**NETWORK, "universal": 0}, episodes=4
+    )
+    *_, last = meta_train(config, task)
+    learner = restore_learners(config, task, last.snapshot)[config.seed]
+    test = last.records[1]
+    episode = task.sample("test", problem.evaluation_seed, range(1, 2))
+    found = predicted(learner, problem.evaluation_seed, episode, task)
+    assert [each.title for each in found] == [
+        f"before adaptation: loss {test.loss_before[1]:.3g}",
+        f"after 2 steps: loss {test.loss_after[1]:.3g}",
+    ]
+    figure = draw_predictions(
+        episode, "translation", "", found, task.class_names("test"), task.sentences
+    )
+    assert figure is not None
+    texts = [text.get_text().strip() for text in figure.axes[0].texts]
+    for part in (episode.support, episode.query):
+        for pair in task.sentences(part)[0]:
+            assert set(pair) <= set(texts)
+    after = [text for text in found[1].texts or [] if text.strip()]
+    assert set(after) <= set(texts)
+    assert len(png(figure)) > 1000
