@@ -63,10 +63,12 @@ def _noise(default: float) -> Option:
     return Option("noise", "number", what, default, least=0)
 
 
-def _load_sinusoid(*, shots: int, query_shots: int, **_: object) -> Sinusoid:
+def _load_sinusoid(
+    *, shots: int, query_shots: int, options: Mapping[str, Any], **_: object
+) -> Sinusoid:
     from episodes.sinusoid import Sinusoid
 
-    return Sinusoid(shots, query_shots)
+    return Sinusoid(shots, query_shots, options["noise"])
 
 
 def _load_harmonic(
@@ -187,6 +189,7 @@ TASKS: dict[str, Task] = {
             "regression of sine curves with random amplitude and phase (Finn et al. 2017)",
             "regression",
             _load_sinusoid,
+            options=(_noise(0.0),),
         ),
         Task(
             "harmonic",

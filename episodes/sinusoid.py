@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from episodes.counter_rng import uniforms
+from episodes.counter_rng import normals, stream_key, uniforms
 from episodes.digest import json_digest
 from episodes.episode import Episodes, Kind, Split, episode_key, index_array
 from episodes.functions import between, episodes_of
@@ -28,13 +28,14 @@ class Sinusoid:
     input_shape: tuple[int, ...] = (1,)
     outputs = 1
     train_classes: int | None = None
-    digest = json_digest(
-        {"amplitude": AMPLITUDE, "phase": PHASE, "input": INPUT, "sine": "float32"}
-    )
 
-    def __init__(self, shots: int, query_shots: int) -> None:
+    def __init__(self, shots: int, query_shots: int, noise: float = 0.0) -> None:
+        """noise: standard deviation of normal noise on all targets; none in the paper."""
         self.shots = shots
         self.query_shots = query_shots
+        self.noise = noise
+        curves = {"amplitude": AMPLITUDE, "phase": PHASE, "input": INPUT, "sine": "float32"}
+        self.digest = json_digest({**curves, "noise": noise} if noise else curves)
 
     def sample(self, split: Split, seed: int, indices: np.ndarray | range) -> Episodes:
         """Draw the episodes with these indices, as a batch."""
@@ -47,4 +48,12 @@ class Sinusoid:
         x = between(draws[:, 2:], INPUT)
         # Most of the time goes into the sine, which is far faster in 32-bit numbers.
         y = amplitude.astype(np.float32) * np.sin((x - phase).astype(np.float32))
+        if self.noise:
+            # A stream of its own, so that it changes nothing else.
+            key = stream_key(f"{self.name}/noise", split, seed)
+            y = (
+                y
+                + self.noise
+                * normals(uniforms(key, index, 2 * x.shape[1]).reshape(*x.shape, 2))[..., 0]
+            )
         return episodes_of(x, y, self.shots, index)

@@ -93,8 +93,8 @@ def test_every_problem_has_a_line():
 
 
 def test_a_task_without_options_says_so():
-    with pytest.raises(DataError, match=r"^options.noise: sinusoid has no such option: leave it"):
-        load("sinusoid", shots=1, query_shots=1, options={"noise": 0.1})
+    with pytest.raises(DataError, match=r"^options.noise: omniglot has no such option: leave it"):
+        load("omniglot", ways=5, shots=1, query_shots=1, options={"noise": 0.1})
 
 
 @pytest.mark.parametrize("task", ["harmonic", "sinusoid-line"])

@@ -47,6 +47,29 @@ def test_points_lie_on_one_curve_within_the_published_ranges(sinusoid):
         assert abs(values.mean() - (low + high) / 2) < 5 * error
 
 
+def test_noise_is_on_every_target_and_changes_nothing_else(sinusoid):
+    clean = sinusoid.sample("train", 2, range(100))
+    task = load("sinusoid", shots=10, query_shots=15, options={"noise": 0.5})
+    noisy = task.sample("train", 2, range(100))
+    for one, other, count in (
+        (clean.support, noisy.support, 1000),
+        (clean.query, noisy.query, 1500),
+    ):
+        assert torch.equal(one.inputs, other.inputs)
+        noise = (other.targets - one.targets).double()
+        assert abs(noise.std() - 0.5) < 5 * 0.5 / np.sqrt(2 * count)
+        assert abs(noise.mean()) < 5 * 0.5 / np.sqrt(count)
+    alone = task.sample("train", 2, range(40, 41))
+    assert torch.equal(alone.query.targets, noisy.query.targets[40:41])
+    other = task.sample("validation", 2, range(100)).query.targets
+    assert not torch.equal(other, noisy.query.targets)
+    assert noisy.query.targets.dtype == torch.float32
+    assert task.digest != sinusoid.digest
+    assert (
+        load("sinusoid", shots=1, query_shots=1, options={"noise": 0.0}).digest == sinusoid.digest
+    )
+
+
 def test_the_curve_does_not_depend_on_the_number_of_examples(sinusoid):
     few = load("sinusoid", shots=1, query_shots=1).sample("train", 0, range(3))
     many = sinusoid.sample("train", 0, range(3))

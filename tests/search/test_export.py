@@ -42,6 +42,7 @@ def full(config: Config) -> Config:
     }
     hyper = {**config.hyper, **more, "clip_norm": 0.0, "inner_lr": 1e-05}
     settings = {**config.settings, "normalization": "layer", "residual": True}
+    config = replace(config, problem=replace(config.problem, options={"noise": 0.0}))
     return replace(
         config, hyper=hyper, settings=settings, seeds=3, formulation={"chunk": 32}, rungs=(100, 300)
     )
@@ -66,7 +67,7 @@ def test_the_configuration_itself_with_defaults_left_out(tmp_path: Path) -> None
         "hyper: {inner_lr: 1e-3, outer_lr: 1}\n"
     )
     config = read_config(path)
-    assert config.problem == Problem("sinusoid", "regression", 10, 10)
+    assert config.problem == Problem("sinusoid", "regression", 10, 10, options={"noise": 0.0})
     assert config.hyper["inner_lr"] == 0.001
     assert isinstance(config.hyper["outer_lr"], float)
     assert config.hyper["inner_steps_evaluation"] == 5

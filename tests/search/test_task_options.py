@@ -44,7 +44,8 @@ def test_defaults_are_filled_in_and_the_whole_is_a_specification_again() -> None
     usual = spec()
     assert usual.resolved()["problem"]["options"] == {"noise": 0.3}
     assert parse_spec(usual.resolved()).resolved() == usual.resolved()
-    assert spec("sinusoid").resolved()["problem"]["options"] == {}
+    assert spec("sinusoid").resolved()["problem"]["options"] == {"noise": 0.0}
+    assert load_spec("omniglot-5way-1shot", {}).resolved()["problem"]["options"] == {}
 
 
 def test_an_option_that_changes_the_data_makes_another_problem() -> None:
@@ -81,8 +82,8 @@ def test_a_wrong_option_is_named_in_specifications_and_configurations(
 def test_options_are_set_from_the_command_line() -> None:
     loaded = load_spec("sinusoid", {"problem.task": "harmonic", "problem.options.noise": "0.5"})
     assert loaded.options == {"noise": 0.5}
-    with pytest.raises(UserError, match="sinusoid has no such option: leave it out"):
-        load_spec("sinusoid", {"problem.options.noise": "0.5"})
+    with pytest.raises(UserError, match="omniglot has no such option: leave it out"):
+        load_spec("omniglot-5way-1shot", {"problem.options.noise": "0.5"})
 
 
 def test_a_run_keeps_options_among_its_parameters(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_a_run_keeps_options_among_its_parameters(tmp_path: Path) -> None:
 def test_a_configuration_takes_the_defaults_of_options(tmp_path: Path) -> None:
     written = config(tmp_path / "mine.yaml")
     assert written.problem.options == {"noise": 0.3}
-    assert config(tmp_path / "mine.yaml", "sinusoid").problem.options == {}
+    assert config(tmp_path / "mine.yaml", "sinusoid").problem.options == {"noise": 0.0}
 
 
 def test_the_option_kind_decides_what_else_a_problem_needs(
