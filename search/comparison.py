@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -119,26 +120,32 @@ def compared(one: str, other: str, metrics: Sequence[str], values: Values) -> li
 def gain(board: pd.DataFrame, name: str, values: Values) -> str:
     """Say, a line each, how far the best is from what it has to be compared with, where that ran.
 
-    That is the best published default, and the best of each of `WITHOUT_META_LEARNING`.
+    That is the best published default, and the best of each of `WITHOUT_META_LEARNING`. What shares
+    too few episodes with the best, since its own were not sent yet, is left out.
     board: columns as in `search.leaderboard.COLUMNS`, best first. name: of what it is.
-    Raises FailedError where they share too few episodes.
     """
     best, lines = board.iloc[0], []
     if best["published"]:
         lines.append(f"The best is the published default of {best['algorithm']}.")
-    others = [(PUBLISHED, "the best published default", board[board["published"]])]
+    if best["algorithm"] in WITHOUT_META_LEARNING:
+        lines.append(f"The best is {best['algorithm']}, which does not meta-learn.")
+    groups = {PUBLISHED: ("the best published default", board["published"])}
     for algorithm in WITHOUT_META_LEARNING:
-        rows = board[board["algorithm"] == algorithm]
-        others.append((algorithm, f"the best of {algorithm}", rows))
-    for word, what, rows in others:
-        told = best["published"] if word == PUBLISHED else best["algorithm"] == word
-        if not (told or rows.empty):
-            lines.append(_lead(best, rows.iloc[0], what, values) + f"{name} 1 {word}")
+        groups[algorithm] = f"the best of {algorithm}", board["algorithm"] == algorithm
+    others: dict[str, list[str]] = {}
+    for word, (_, of) in groups.items():
+        if of.any() and not of.iloc[0]:
+            others.setdefault(board[of].iloc[0]["run_id"], []).append(word)
+    for run_id, words in others.items():
+        other = board[board["run_id"] == run_id].iloc[0]
+        what = ", which is also ".join(groups[word][0] for word in words)
+        with contextlib.suppress(FailedError):
+            command = f"metasweep compare {name} 1 {words[0]}"
+            lines.append(f"{_lead(best, other, what, values)}:  {command}")
     return "\n".join(lines)
 
 
 def _lead(best: pd.Series, other: pd.Series, what: str, values: Values) -> str:
-    """Say how far the best is from another, up to what compares them."""
     [found] = compared(best["run_id"], other["run_id"], [best["metric"]], values)
     percent = found.metric in IN_PERCENT
     scale, unit = (100.0, " percentage points") if percent else (1.0, "")
@@ -156,5 +163,5 @@ def _lead(best: pd.Series, other: pd.Series, what: str, values: Values) -> str:
     return (
         f"Rank 1 has a {found.metric} {way} by {sign * mean:.3g}{unit} "
         f"(95 %: {near:.3g} to {far:.3g}{doubt}) than {what}, rank {other['rank']}, "
-        f"on the same {found.difference.n:,} meta-test episodes{trained}:  metasweep compare "
+        f"on the same {found.difference.n:,} meta-test episodes{trained}"
     )

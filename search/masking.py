@@ -18,11 +18,19 @@ _PARAMETER = re.compile(
     re.IGNORECASE,
 )
 
-_ASSIGNED = re.compile(r"(\b(?:password|passwd|pwd)\s*=\s*)([^\s'\",;)]+|'[^']*'|\"[^\"]*\")", re.I)
-"""As PostgreSQL's library writes it."""
-_AUTHORIZED = re.compile(r"(\bauthorization['\"]?\s*:\s*['\"]?\w+\s+)([\w.~+/-]{8,}=*)", re.I)
+_ASSIGNED = re.compile(
+    r"""(\b\w*(?:password|passwd|pwd|secret|token)(?:\s*=(?!=)|['"]\s*[:=])\s*)"""
+    r"""('[^']*'|"[^"]*"|[^\s'",;)}\]]+)""",
+    re.IGNORECASE,
+)
+"""As PostgreSQL's library, Python and JSON write it."""
+_AUTHORIZED = re.compile(
+    r"""(\bauthorization['"]?\s*:\s*['"]?(?:\w+\s+)?)([\w.~+/-]{8,}=*)""", re.I
+)
 
-_SECRET_VARIABLE = re.compile(r"(TOKEN|PASSWORD|PASSWD|SECRET|ACCESS_KEY|API_KEY|CREDENTIALS?)$")
+_SECRET_VARIABLE = re.compile(
+    r"(TOKEN|PASSWORD|PASSWD|SECRET|(ACCESS|API|SECRET)_KEY|CREDENTIALS?)$"
+)
 _LEAST_CHARACTERS = 8
 """Of a secret that is looked for wherever it may stand; shorter ones are words."""
 

@@ -21,20 +21,19 @@ COSTS = ("train_seconds", "adaptation_ms")
 def as_one(frame: pd.DataFrame) -> pd.DataFrame:
     """Return runs in which trainings that differ in their seed alone have become one.
 
-    The first of them stands for all, by means over the seeds; its interval is as wide as theirs are
-    on average. All are its confirmations, itself too: none was chosen by its number. Those that
-    failed count as seeds of it that failed. Of a seed that was trained again the last one counts. A
-    training that repeats a trial, seed and all, is left out of this: that one was chosen.
+    One of them stands for all, by means over the seeds; its interval is as wide as theirs are on
+    average. All are its confirmations, itself too: none was chosen by its number. Those that failed
+    count as seeds of it that failed. Of a seed that was trained again the last one counts. A
+    training that repeats a trial, seed and all, stands by itself: that seed was chosen.
     frame: from `search.tracking_reader.Reader.trials`, in the order in which runs were started.
     """
-    if (frame["kind"] == "train").sum() < 2:
-        return frame
-    trainings = _not_chosen(
-        frame, frame[(frame["kind"] == "train") & (frame["state"] != "RUNNING")]
-    )
+    trainings = frame[(frame["kind"] == "train") & (frame["state"] != "RUNNING")]
     if len(trainings) < 2:
         return frame
-    alike = trainings["params"].map(_but_seed) + trainings["problem_hash"]
+    chosen = _chosen(frame, trainings)
+    alike = _keys(trainings)
+    # A chosen seed is in a group of its own, whose only seed it is.
+    alike = alike.where(~chosen, alike + trainings["seed"].map("{:d}".format))
     changed, added, merged = {}, [], []
     for _, group in trainings.groupby(alike, sort=False):
         is_good = (group["state"] == "COMPLETE") & np.isfinite(group["validation_mean"])
@@ -56,16 +55,18 @@ def as_one(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, *added], ignore_index=True)
 
 
-def _not_chosen(frame: pd.DataFrame, trainings: pd.DataFrame) -> pd.DataFrame:
-    """Return the trainings that repeat no trial with the seed by which it was chosen."""
+def _chosen(frame: pd.DataFrame, trainings: pd.DataFrame) -> pd.Series[bool]:
+    """Say which trainings repeat a trial with the seed by which it was chosen."""
     names = ["problem_hash", "algorithm", "network", "seed"]
+    # Of a thousand trials few have a key that is worth to be made.
     trials = frame[frame["kind"] == "trial"].merge(trainings[names].drop_duplicates(), on=names)
-    taken = {
-        (_but_seed(params), seed)
-        for params, seed in zip(trials["params"], trials["seed"], strict=True)
-    }
-    own = zip(trainings["params"], trainings["seed"], strict=True)
-    return trainings[[(_but_seed(params), seed) not in taken for params, seed in own]]
+    taken = set(zip(_keys(trials), trials["seed"], strict=True))
+    own = zip(_keys(trainings), trainings["seed"], strict=True)
+    return pd.Series([key in taken for key in own], trainings.index, dtype=bool)
+
+
+def _keys(runs: pd.DataFrame) -> pd.Series[str]:
+    return runs["problem_hash"] + runs["params"].map(_but_seed).astype(str)
 
 
 def _but_seed(params: Mapping[str, str]) -> str:

@@ -36,9 +36,7 @@ def draw_sentences(support: Sentences, query: Sentences, language: str) -> Figur
 
     Scripts that matplotlib's font lacks show as boxes.
     """
-    rows = [Row("bold", (f"support: {language}", "English")), *_rows(support)]
-    rows += [Row("normal", ("", "")), Row("bold", (f"query: {language}", "English"))]
-    return _drawn([*rows, *_rows(query)])
+    return draw_translations(support, query, [], language)
 
 
 def draw_translations(
@@ -52,8 +50,9 @@ def draw_translations(
     translations: a title, and a translation of each sentence of the query set.
     """
     titles = [title for title, _ in translations]
-    made = zip(*(texts for _, texts in translations), strict=True)
-    known = [(*pair, *others) for pair, others in zip(query, made, strict=True)]
+    known = [
+        (*pair, *(texts[place] for _, texts in translations)) for place, pair in enumerate(query)
+    ]
     blank = [""] * len(titles)
     rows = [Row("bold", (f"support: {language}", "English", *blank))]
     rows += _rows([(*pair, *blank) for pair in support])

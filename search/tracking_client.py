@@ -111,7 +111,7 @@ def explained(uri: str) -> Iterator[None]:
         # Any other kind: drivers and artifact stores (S3, ...) raise kinds of their own.
         # `from None`: the chained error would print the password again.
         raise StoreError(
-            f"tracking URI {mask(uri, uri)}: {mask(_gist(error), uri)}\n{_advice(uri)}"
+            f"tracking URI {mask(uri, uri)}: {mask(_gist(error), uri)}\n{_advice(uri, str(error))}"
         ) from None
 
 
@@ -128,7 +128,7 @@ def _open_database(uri: str) -> None:
 
 
 def engine_of(uri: str) -> sqlalchemy.Engine:
-    """Return an engine for a database that is not waited for, which keeps no connection open."""
+    """Return an engine that keeps no connection open, and waits no longer than a reader does."""
     url = sqlalchemy.make_url(uri)
     options = {}
     if url.get_backend_name() in ("postgresql", "mysql"):
@@ -166,7 +166,12 @@ def _gist(error: Exception) -> str:
     return re.sub(r"^\(\w+(\.\w+)*\) ", "", first_sentence)[:200]
 
 
-def _advice(uri: str) -> str:
+def _advice(uri: str, text: str) -> str:
+    if "database schema" in text:
+        return (
+            "It was made by another version of mlflow. Copy the database, then bring it up to this "
+            f"one's: mlflow db upgrade {mask(uri, uri)}"
+        )
     if is_server(uri):
         return "Start the server (mlflow server), or correct --tracking-uri or MLFLOW_TRACKING_URI."
     if uri.startswith("sqlite"):

@@ -34,7 +34,10 @@ class Format(StrEnum):
 
 def leaderboard(
     name: Annotated[str, typer.Argument(help="A search, or a problem: all its searches together.")],
-    top: Annotated[int | None, typer.Option(min=1, help="Rank no more than so many.")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Show the best so many, and what they are compared with."),
+    ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Show the trials that failed instead, and why.")
     ] = False,
@@ -86,9 +89,8 @@ def print_board(name: str, tracking_uri: str | None, top: int | None, console: C
 def _standing(
     name: str, tracking_uri: str | None, top: int | None, *, ranking_needed: bool = True
 ) -> tuple[Standing, Callable[[], str]]:
-    """Return how the trials stand, and what says how far the best is from what is published."""
+    """Return how the trials stand, and what says how far the best is from others."""
     from search.comparison import gain, over_seeds
-    from search.errors import FailedError
     from search.leaderboard import split_name, standing
     from search.tracking_reader import Reader
 
@@ -105,13 +107,7 @@ def _standing(
 
     found = standing(frame, name, read, top, ranking_needed=ranking_needed)
 
-    def gained() -> str:
-        try:
-            return gain(found.ranked, name, over_seeds(frame, read))
-        except FailedError:
-            return ""  # Their episodes were not sent yet.
-
-    return found, gained
+    return found, lambda: gain(found.ranked, name, over_seeds(frame, read))
 
 
 def _print(

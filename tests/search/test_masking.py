@@ -83,7 +83,13 @@ def test_every_parameter_that_names_a_secret_is_masked(name: str) -> None:
     [
         ("host=head password=hidden port=5432", "host=head password=*** port=5432"),
         ("connect(user='a', password='hid den')", "connect(user='a', password=***)"),
-        ('{"PWD" = "hidden"}', '{"PWD" = "hidden"}'),
+        ('{"user": "a", "password": "hidden", "n": 1}', '{"user": "a", "password": ***, "n": 1}'),
+        ("DB_PASSWORD=hidden; PGPASSWORD=hidden", "DB_PASSWORD=***; PGPASSWORD=***"),
+        ("connect(token='hidden', n=2)", "connect(token=***, n=2)"),
+        ("unexpected token: hidden", "unexpected token: hidden"),
+        ("if password == other: pass", "if password == other: pass"),
+        ("Authorization: abcdefghij", "Authorization: ***"),
+        ("it is 0123456789 as set", "it is *** as set"),
         ("Authorization: Bearer abcdefgh.hidden==", "Authorization: Bearer ***"),
         ("the token is 0123456789abcdef, they say", "the token is ***, they say"),
         ("http://u:hidden@h: no", "http://u:***@h: no"),
@@ -102,6 +108,7 @@ def test_an_error_of_any_origin_tells_no_secret(
         "RAY_AUTH_TOKEN_PATH": "/home/somebody",
         "PWD": "/home/somebody/work",
         "OTHER_SECRET": "news",
+        "S3_SECRET_KEY": "0123456789",
     }.items():
         monkeypatch.setenv(name, value)
     assert without_secrets(text) == shown

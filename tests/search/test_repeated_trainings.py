@@ -77,6 +77,7 @@ def test_a_seed_that_was_chosen_for_its_number_confirms_nothing(
     row: MakeRow, config: Config
 ) -> None:
     """`export` writes the seed of the best trial, and `train` begins with it."""
+    other = replace(config, problem=replace(config.problem, query_shots=20))
     frame = pd.DataFrame(
         [
             row("trial", 0.1, 0.2),
@@ -85,13 +86,20 @@ def test_a_seed_that_was_chosen_for_its_number_confirms_nothing(
                 row(f"s{seed}", 0.1 + seed, 0.2 + seed, of=replace(config, seed=seed), kind="train")
                 for seed in (config.seed, 11, 12)
             ),
+            row("chosen again", 0.1 + config.seed, 0.2, of=config, kind="train"),
+            *(
+                row(f"o{seed}", 0.5, 0.5, of=replace(other, seed=seed), kind="train")
+                for seed in (config.seed, 11)
+            ),
         ]
     )
     board = leaderboard(frame, config.problem.hash).set_index("run_id")
-    assert list(board.index) == ["trial", f"s{config.seed}", "s11"]
+    assert list(board.index) == ["trial", "chosen again", "s11"]
     assert list(board["confirmed"]) == [False, False, True]
     assert board.loc["s11", "validation_mean"] == pytest.approx(11.6)
     assert board.loc["s11", "test_mean"] == pytest.approx(11.7)
+    [elsewhere] = leaderboard(frame, other.problem.hash).to_dict("records")
+    assert elsewhere["confirmed"]
 
 
 def test_where_it_ran_makes_no_other_configuration(row: MakeRow, config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sqlite3
 from collections.abc import Iterator
@@ -194,6 +195,8 @@ def test_experiments_of_workspaces_are_left_to_the_client(
         monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
     else:
         with sqlite3.connect(file) as connection:
+            with contextlib.suppress(sqlite3.OperationalError):  # There is one by now.
+                connection.execute("alter table experiments add column workspace")
             connection.execute("update experiments set workspace = 'of another team'")
         connection.close()
     assert tracking_database.opened(f"sqlite:///{file}") is None
@@ -210,6 +213,7 @@ def test_a_store_that_mlflow_refuses_stops_a_search_at_once(tmp_path: Path) -> N
     assert done.code == 1, done.output
     assert "Traceback" not in done.output
     assert "database schema" in done.errors
+    assert f"mlflow db upgrade sqlite:///{file}" in done.errors
     assert not (tmp_path / "metasweep-store").exists()
 
 

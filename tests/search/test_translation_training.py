@@ -51,9 +51,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaskDistribution:
     return load("translation", shots=4, query_shots=4, options=options)
 
 
-def trained(
-    task: TaskDistribution, algorithm: str, universal: int = 0, **changes: object
-) -> Report:
+def config_of(algorithm: str, universal: int = 0, **changes: object) -> Config:
     problem = Problem(
         *("translation", "translation"),
         *(4, 4),
@@ -64,8 +62,11 @@ def trained(
     defaults: Values = ALGORITHM_SPACES[algorithm].defaults["translation"]
     hyper = {**defaults, "meta_batch_size": 2, "inner_steps_evaluation": 2, **changes}
     settings = {**NETWORK, "universal": universal}
-    config = Config(problem, algorithm, "transformer", hyper, settings, episodes=4)
-    *_, last = meta_train(config, task)
+    return Config(problem, algorithm, "transformer", hyper, settings, episodes=4)
+
+
+def trained(task: TaskDistribution, *of: str, **changes: object) -> Report:
+    *_, last = meta_train(config_of(*of, **changes), task)
     return last
 
 
@@ -123,35 +124,27 @@ def test_the_baseline_predicts_by_frequency(task: TaskDistribution) -> None:
 
 
 def test_pictures_tell_of_the_translations_that_were_measured(task: TaskDistribution) -> None:
-    problem = Problem(
-        *("translation", "translation"),
-        *(4, 4),
-        rung_episodes=2,
-        ranking_episodes=3,
-        test_episodes=3,
-    )
-    defaults: Values = ALGORITHM_SPACES["fomaml"].defaults["translation"]
-    hyper = {**defaults, "meta_batch_size": 2, "inner_steps_evaluation": 2}
-    config = Config(
-        problem, "fomaml", "transformer", hyper, {**NETWORK, "universal": 0}, episodes=4
-    )
+    config = config_of("fomaml")
     *_, last = meta_train(config, task)
-    learner = restore_learners(config, task, last.snapshot)[config.seed]
+    learner, seed = restore_learners(config, task, last.snapshot)[config.seed], 0
+    assert seed == config.problem.evaluation_seed
     test = last.records[1]
-    episode = task.sample("test", problem.evaluation_seed, range(1, 2))
-    found = predicted(learner, problem.evaluation_seed, episode, task)
+    episode = task.sample("test", seed, range(1, 2))
+    found = predicted(learner, seed, episode, task)
     assert [each.title for each in found] == [
         f"before adaptation: loss {test.loss_before[1]:.3g}",
         f"after 2 steps: loss {test.loss_after[1]:.3g}",
     ]
+    made = [replace(each, texts=[f"{n} {each.title}" for n in range(4)]) for each in found]
+    assert [len(each.texts or []) for each in found] == [4, 4]
     figure = draw_predictions(
-        episode, "translation", "", found, task.class_names("test"), task.sentences
+        episode, "translation", "", made, task.class_names("test"), task.sentences
     )
     assert figure is not None
-    texts = [text.get_text().strip() for text in figure.axes[0].texts]
-    for part in (episode.support, episode.query):
-        for pair in task.sentences(part)[0]:
-            assert set(pair) <= set(texts)
-    after = [text for text in found[1].texts or [] if text.strip()]
-    assert set(after) <= set(texts)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    rows = [texts[first : first + 4] for first in range(0, len(texts), 4)]
+    [support], [query] = task.sentences(episode.support), task.sentences(episode.query)
+    assert [tuple(row[:2]) for row in rows[1:5]] == support
+    assert [tuple(row[:2]) for row in rows[-4:]] == query
+    assert [row[2:] for row in rows[-4:]] == [[each.texts[n] for each in made] for n in range(4)]
     assert len(png(figure)) > 1000
