@@ -91,11 +91,17 @@ def test_a_page_holds_names_as_text(tmp_path: Path) -> None:
     assert "<a href" not in page.read_text()
 
 
+def whole() -> Config:
+    """Return a configuration with its task's options, which a file that is read always has."""
+    config = small_config()
+    return replace(config, problem=replace(config.problem, options={"noise": 0.0}))
+
+
 @pytest.mark.parametrize(
     "name", ["a b.yaml", "$(touch owned).yaml", "x';touch owned;'.yaml", "#.yaml"]
 )
 def test_the_command_to_train_again_is_the_file_to_a_shell(tmp_path: Path, name: str) -> None:
-    config = small_config()
+    config = whole()
     export.write(tmp_path / name, export.document(config, ENTRY, PROVENANCE))
     command = (tmp_path / name).read_text().splitlines()[0].partition(": ")[2]
     assert shlex.split(command) == ["metasweep", "train", name]
@@ -104,9 +110,9 @@ def test_the_command_to_train_again_is_the_file_to_a_shell(tmp_path: Path, name:
 
 def test_a_name_of_several_lines_stays_out_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "a\nconfig: {}\n.yaml"
-    export.write(file, export.document(small_config(), ENTRY, PROVENANCE))
+    export.write(file, export.document(whole(), ENTRY, PROVENANCE))
     assert file.read_text().splitlines()[1].startswith("metasweep: ")
-    assert read_config(file) == small_config()
+    assert read_config(file) == whole()
 
 
 @pytest.mark.parametrize("text", [TAG, "*alias", "!!python/object:os.system", "a: b", "\x1b[2J"])
