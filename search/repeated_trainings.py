@@ -58,7 +58,7 @@ def as_one(frame: pd.DataFrame) -> pd.DataFrame:
 def _chosen(frame: pd.DataFrame, trainings: pd.DataFrame) -> pd.Series[bool]:
     """Say which trainings repeat a trial with the seed by which it was chosen."""
     names = ["problem_hash", "algorithm", "network", "seed"]
-    # Of a thousand trials few have a key that is worth to be made.
+    # Of a thousand trials only these can be repeated: their keys alone are made.
     trials = frame[frame["kind"] == "trial"].merge(trainings[names].drop_duplicates(), on=names)
     taken = set(zip(_keys(trials), trials["seed"], strict=True))
     own = zip(_keys(trainings), trainings["seed"], strict=True)
